@@ -1,0 +1,1 @@
+//! Kernels, schedules, emitters and toolchains of the Sardonyx compiler.

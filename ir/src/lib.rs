@@ -1,0 +1,1 @@
+//! The graph IR of the Sardonyx compiler: types, op table, text form, reference interpreter, rewrite rules.

@@ -1,0 +1,1 @@
+//! The graph passes of the Sardonyx compiler.

@@ -1,0 +1,1 @@
+//! The runtime of the Sardonyx compiler: opens and runs program files.

@@ -1,0 +1,1 @@
+//! Sardonyx: an ahead-of-time graph compiler for ONNX models.

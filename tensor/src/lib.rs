@@ -1,0 +1,1 @@
+//! Element types, symbolic dimensions and tensors of the Sardonyx compiler.
