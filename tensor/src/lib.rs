@@ -14,7 +14,7 @@
 mod dim;
 mod dtype;
 mod element;
-
+mod npy;
 mod storage;
 mod tensor;
 
@@ -22,5 +22,5 @@ pub use dim::{Bindings, Dim, DimError};
 pub use dtype::{DType, UnknownDType};
 pub use element::Element;
 pub use half::{bf16, f16};
-
+pub use npy::NpyError;
 pub use tensor::{Tensor, TensorError};

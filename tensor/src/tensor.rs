@@ -39,7 +39,8 @@ pub enum TensorError {
     Range(Range<usize>, usize),
 }
 
-fn byte_size(dtype: DType, shape: &[usize]) -> Result<usize, TensorError> {
+/// The bytes a tensor takes.
+pub(crate) fn byte_size(dtype: DType, shape: &[usize]) -> Result<usize, TensorError> {
     let too_large = || TensorError::TooLarge(dtype, shape.to_vec());
     if shape.contains(&0) {
         return Ok(0);
