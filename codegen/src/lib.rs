@@ -1,1 +1,2 @@
 //! Kernels, schedules, emitters and toolchains of the Sardonyx compiler.
+pub mod nest;

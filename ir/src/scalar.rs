@@ -29,7 +29,7 @@ pub enum Rule {
 
 macro_rules! na {
     () => {
-        return None
+        None::<Never>?
     };
 }
 
@@ -63,7 +63,7 @@ macro_rules! prims { ($( $(#[doc = $doc:literal])* $Name:ident $method:ident ( $
         #[allow(unused_variables, unreachable_code)]
         pub fn dim(self, args: &[Dim]) -> Option<Dim> { Some(match self { $(Prim::$Name => {
             let [$x $(, $a)*] = args else { panic!("bug: {} takes {} operands", self.name(), self.arity()) };
-            $dim
+            Number::<Dim>::number($dim)
         })* }) }
     }
 
@@ -137,6 +137,9 @@ prims! {
     Select select (c, a, b) Select,   if c != 0.0 { a } else { b }, if c != 0 { a } else { b }, if known(c)? != 0 { a.clone() } else { b.clone() };
 }
 
+/// The value of a primitive where it has none.
+enum Never {}
+
 trait Number<T> {
     fn number(self) -> T;
 }
@@ -158,6 +161,17 @@ impl Number<i128> for i128 {
 impl Number<i128> for bool {
     fn number(self) -> i128 {
         i128::from(self)
+    }
+}
+
+impl Number<Dim> for Dim {
+    fn number(self) -> Dim {
+        self
+    }
+}
+impl<T> Number<T> for Never {
+    fn number(self) -> T {
+        match self {}
     }
 }
 
