@@ -8,7 +8,13 @@ pub fn erf(x: f64) -> f64 {
     if a.is_nan() {
         return x;
     }
-    let magnitude = if a < 2.5 { series(a) } else if a < 6.5 { 1.0 - complement(a) } else { 1.0 };
+    let magnitude = if a < 2.5 {
+        series(a)
+    } else if a < 6.5 {
+        1.0 - complement(a)
+    } else {
+        1.0
+    };
     magnitude.copysign(x)
 }
 
@@ -36,7 +42,12 @@ mod tests {
 
     #[test]
     fn known_values() {
-        for (x, y) in [(0.5, 0.520_499_877_813_046_5), (1.0, 0.842_700_792_949_714_9), (2.4, 0.999_311_486_103_354_9), (3.0, 0.999_977_909_503_001_4)] {
+        for (x, y) in [
+            (0.5, 0.520_499_877_813_046_5),
+            (1.0, 0.842_700_792_949_714_9),
+            (2.4, 0.999_311_486_103_354_9),
+            (3.0, 0.999_977_909_503_001_4),
+        ] {
             assert!((erf(x) - y).abs() < 2e-15, "erf({x}) = {}", erf(x));
             assert_eq!(erf(-x), -erf(x));
         }

@@ -1,3 +1,17 @@
-//! The graph IR of the Sardonyx compiler: types, op table, text form, reference interpreter, rewrite rules.
+//! The graph IR of the Sardonyx compiler: types, op table, text form, verifier, reference interpreter.
+//!
+//! Must not know: targets, ONNX, kernels.
 pub mod erf;
+pub mod facts;
+pub mod graph;
+mod index;
+pub mod interp;
+pub mod ops;
 pub mod scalar;
+pub mod text;
+pub mod types;
+pub mod verify;
+
+pub use graph::{Graph, NodeId, Origin, Value};
+pub use ops::{Op, OpBuilder};
+pub use types::Type;

@@ -29,13 +29,18 @@ pub enum Rule {
 
 macro_rules! na {
     () => {
-        None::<Never>?
+        if true {
+            return None;
+        } else {
+            NoValue
+        }
     };
 }
 
 macro_rules! prims { ($( $(#[doc = $doc:literal])* $Name:ident $method:ident ( $x:ident $(, $a:ident)* ) $rule:ident, $float:expr, $int:expr, $dim:expr; )*) => {
     /// A scalar primitive.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+    #[allow(missing_docs)]
     pub enum Prim { $( $(#[doc = $doc])* $Name ),* }
 
     impl Prim {
@@ -137,11 +142,20 @@ prims! {
     Select select (c, a, b) Select,   if c != 0.0 { a } else { b }, if c != 0 { a } else { b }, if known(c)? != 0 { a.clone() } else { b.clone() };
 }
 
-/// The value of a primitive where it has none.
-enum Never {}
-
 trait Number<T> {
     fn number(self) -> T;
+}
+/// What a cell without a value has the type of.
+struct NoValue;
+impl<T> Number<T> for NoValue {
+    fn number(self) -> T {
+        panic!("bug: the cell returned")
+    }
+}
+impl Number<Dim> for Dim {
+    fn number(self) -> Dim {
+        self
+    }
 }
 impl Number<f64> for f64 {
     fn number(self) -> f64 {
@@ -164,17 +178,6 @@ impl Number<i128> for bool {
     }
 }
 
-impl Number<Dim> for Dim {
-    fn number(self) -> Dim {
-        self
-    }
-}
-impl<T> Number<T> for Never {
-    fn number(self) -> T {
-        match self {}
-    }
-}
-
 fn truth(b: bool) -> Dim {
     Dim::from(i64::from(b))
 }
@@ -194,13 +197,25 @@ fn int_pow(a: i128, b: i128) -> i128 {
     match u32::try_from(b) {
         Ok(e) => a.wrapping_pow(e),
         Err(_) if a == 1 => 1,
-        Err(_) if a == -1 => if b % 2 == 0 { 1 } else { -1 },
+        Err(_) if a == -1 => {
+            if b % 2 == 0 {
+                1
+            } else {
+                -1
+            }
+        }
         Err(_) => 0,
     }
 }
 fn shift(a: i128, b: i128, left: bool) -> i128 {
     match u32::try_from(b) {
-        Ok(n @ 0..=63) => if left { a << n } else { a >> n },
+        Ok(n @ 0..=63) => {
+            if left {
+                a << n
+            } else {
+                a >> n
+            }
+        }
         _ => 0,
     }
 }
@@ -273,7 +288,9 @@ impl Builder {
             let e = match n {
                 Node::Arg(i) => args[*i],
                 Node::Num(x) => self.num(*x),
-                Node::Prim(p, a) => self.prim(*p, &a.iter().map(|&i| ids[i]).collect::<SmallVec<[usize; 3]>>()),
+                Node::Prim(p, a) => {
+                    self.prim(*p, &a.iter().map(|&i| ids[i]).collect::<SmallVec<[usize; 3]>>())
+                }
                 Node::Cast(t, a) => self.push(Node::Cast(*t, ids[*a])),
             };
             ids.push(e.id);
@@ -369,7 +386,9 @@ impl Scalar {
                 Node::Arg(i) => Some(*args.get(*i).ok_or_else(|| format!("argument {i} is missing"))?),
                 Node::Num(_) => None,
                 Node::Cast(t, _) => Some(*t),
-                Node::Prim(p, a) => result_type(*p, &a.iter().map(|&i| types[i]).collect::<SmallVec<[_; 3]>>())?,
+                Node::Prim(p, a) => {
+                    result_type(*p, &a.iter().map(|&i| types[i]).collect::<SmallVec<[_; 3]>>())?
+                }
             };
             types.push(t);
         }
@@ -378,7 +397,9 @@ impl Scalar {
 
     /// The type of the value; that of the first argument if only literals decide it.
     pub fn result(&self, args: &[DType]) -> Result<DType, String> {
-        self.types(args)?[self.root].or(args.first().copied()).ok_or_else(|| "a literal alone has no type".into())
+        self.types(args)?[self.root]
+            .or(args.first().copied())
+            .ok_or_else(|| "a literal alone has no type".into())
     }
 }
 
@@ -398,7 +419,9 @@ fn result_type(p: Prim, args: &[Option<DType>]) -> Result<Option<DType>, String>
         return Err(format!("{} is not defined on {t}", p.name()));
     }
     match p.rule() {
-        Rule::Select if args[0].is_some_and(|c| c != DType::Bool) => Err("select needs a bool condition".into()),
+        Rule::Select if args[0].is_some_and(|c| c != DType::Bool) => {
+            Err("select needs a bool condition".into())
+        }
         Rule::Compare | Rule::Classify => Ok(Some(DType::Bool)),
         _ => Ok(common),
     }

@@ -1,0 +1,49 @@
+//! The op table: every op of the graph IR is one row of [`table`].
+//!
+//! `map` rows give a scalar expression of their operands, numpy-broadcast; type rule, reference value and
+//! code on every target follow from it. `via` rows name a [`Definition`]: a type rule and a reference
+//! value, in one of the files beside this one. From a row come the enum variant, printing and parsing, the
+//! builder method that importer, rules and tests use, and the entry of the conformance suite.
+pub mod attribute;
+mod infer;
+#[macro_use]
+mod macros;
+mod table;
+
+mod movement;
+mod reduce;
+
+pub use attribute::{Attribute, Constant};
+pub use infer::{Infer, broadcast};
+pub use table::{Op, OpBuilder, Row, TABLE};
+
+use crate::types::Type;
+use sardonyx_tensor::Tensor;
+
+/// What a `via` op is: its type rule and its reference value.
+pub struct Definition {
+    /// The types of the results, from the op's attributes and the operand types.
+    pub infer: fn(&Op, &mut Infer) -> Result<Vec<Type>, String>,
+    /// The results, accumulated in f64, from operands whose shapes the type rule has accepted. All
+    /// dimensions in attributes and in the given result types are known.
+    pub eval: fn(&Op, &[Tensor], &[Type]) -> Vec<Tensor>,
+}
+
+impl Op {
+    /// The types of the results. Fails where the type rule does not hold, in words that name the types.
+    pub fn infer(&self, cx: &mut Infer) -> Result<Vec<Type>, String> {
+        let row = self.row();
+        let count = cx.operands().len();
+        if count < row.required || (!row.variadic && count > row.required + row.optional) {
+            return Err(format!("takes {} operands, got {count}", row.arity()));
+        }
+        match (self.definition(), self.scalar()) {
+            (Some(d), _) => (d.infer)(self, cx),
+            (None, Some(f)) => {
+                let dtypes: Vec<_> = cx.operands().iter().map(|t| t.dtype).collect();
+                Ok(vec![Type { dtype: f.result(&dtypes)?, shape: cx.broadcast_all()? }])
+            }
+            (None, None) => panic!("bug: {} has neither a definition nor an expression", self.name()),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The rows of the op table.
+//!
+//! A row: variant, name, required operands `| optional` operands `; variadic ..`, attributes with their
+//! defaults (`_` is the type's), then `map` with the scalar expression or `via` with the definition.
+use super::attribute::*;
+use super::{Definition, movement, reduce};
+use crate::graph::Graph;
+use crate::scalar::{Expr, Scalar};
+use crate::text::{Parser, Result};
+use sardonyx_tensor::{DType, Dim};
+use std::f64::consts::{FRAC_1_SQRT_2, PI};
+
+/// What the table says of an op beside its meaning.
+#[derive(Debug)]
+pub struct Row {
+    name: &'static str,
+    /// The names of all operands in order: required, optional, variadic.
+    pub operands: &'static [&'static str],
+    /// The number of operands that must be there.
+    pub required: usize,
+    /// The number of operands that may follow.
+    pub optional: usize,
+    /// Whether any number of operands may follow.
+    pub variadic: bool,
+    /// The names and Rust types of the attributes.
+    pub attributes: &'static [(&'static str, &'static str)],
+    /// Whether a scalar expression defines it.
+    pub pointwise: bool,
+    /// That expression.
+    pub expression: &'static str,
+    /// The documentation of the row.
+    pub about: &'static str,
+}
+
+impl Row {
+    /// The name in the text form.
+    pub fn name(&self) -> &'static str {
+        self.name.trim_end_matches('_')
+    }
+    /// How many operands, in words.
+    pub fn arity(&self) -> String {
+        match (self.variadic, self.optional) {
+            (true, _) => format!("{} or more", self.required),
+            (false, 0) => self.required.to_string(),
+            (false, n) => format!("{} to {}", self.required, self.required + n),
+        }
+    }
+}
+
+static LEAF: Row = Row {
+    name: "leaf",
+    operands: &[],
+    required: 0,
+    optional: 0,
+    variadic: false,
+    attributes: &[],
+    pointwise: false,
+    expression: "",
+    about: "",
+};
+
+/// Inputs and constants, whose types are given and not inferred.
+mod leaf {
+    use super::*;
+    use crate::types::Type;
+    pub(super) const INPUT: Definition = Definition {
+        infer: |_, _| panic!("bug: the type of an input is given"),
+        eval: |_, _, _| panic!("bug: the value of an input is given"),
+    };
+    pub(super) const CONST: Definition = Definition {
+        infer: |op, _| {
+            let Op::Const { value } = op else { panic!("bug: not a constant") };
+            Ok(vec![Type::new(value.tensor().dtype(), value.tensor().shape().iter().map(|&n| n as i64))])
+        },
+        eval: |op, _, _| {
+            let Op::Const { value } = op else { panic!("bug: not a constant") };
+            vec![value.tensor().clone()]
+        },
+    };
+}
+
+impl Op {
+    /// A constant with these elements.
+    pub fn constant(tensor: sardonyx_tensor::Tensor) -> Op {
+        Op::Const { value: Constant::new(tensor) }
+    }
+}
+
+/// Prints attributes as `{name=value, …}`; those with their default value and regions are left out.
+struct AttributeList<'a> {
+    out: &'a mut String,
+    empty: bool,
+}
+
+impl<'a> AttributeList<'a> {
+    fn new(out: &'a mut String) -> AttributeList<'a> {
+        AttributeList { out, empty: true }
+    }
+    fn add<A: Attribute>(&mut self, name: &str, value: &A, default: &A) {
+        if value.region().is_some() || value == default {
+            return;
+        }
+        self.out.push_str(if self.empty { " {" } else { ", " });
+        self.empty = false;
+        self.out.push_str(name);
+        self.out.push('=');
+        value.print(self.out);
+    }
+    fn close(self) {
+        if !self.empty {
+            self.out.push('}');
+        }
+    }
+}
+
+fn gelu_tanh<'b>(x: Expr<'b>) -> Expr<'b> {
+    let inner = (x + 0.044715 * (x * x * x)) * (2.0 / PI).sqrt();
+    0.5 * x * (1.0 + inner.tanh())
+}
+
+ops! {
+    // --- Arithmetic ------------------------------------------------------------------------------
+    Add        add        (a, b)       {}                          map a + b;
+    Sub        sub        (a, b)       {}                          map a - b;
+    Mul        mul        (a, b)       {}                          map a * b;
+    /// Integers: toward zero.
+    Div        div        (a, b)       {}                          map a / b;
+    /// The remainder with the sign of the divisor (ONNX Mod with `fmod=0`).
+    Mod        modulo     (a, b)       {}                          map a.modulo(b);
+    /// The remainder with the sign of the dividend (ONNX Mod with `fmod=1`).
+    Rem        rem        (a, b)       {}                          map a.rem(b);
+    Pow        pow        (a, b)       {}                          map a.pow(b);
+    Min        min        (a, b)       {}                          map a.min(b);
+    Max        max        (a, b)       {}                          map a.max(b);
+    Neg        neg        (x)          {}                          map -x;
+    Abs        abs        (x)          {}                          map x.abs();
+    Sign       sign       (x)          {}                          map x.sign();
+    Floor      floor      (x)          {}                          map x.floor();
+    Ceil       ceil       (x)          {}                          map x.ceil();
+    /// To the nearest integer, ties to even.
+    Round      round      (x)          {}                          map x.round();
+    Reciprocal reciprocal (x)          {}                          map 1.0 / x;
+    Sqrt       sqrt       (x)          {}                          map x.sqrt();
+    Rsqrt      rsqrt      (x)          {}                          map 1.0 / x.sqrt();
+    Exp        exp        (x)          {}                          map x.exp();
+    Log        log        (x)          {}                          map x.log();
+    Sin        sin        (x)          {}                          map x.sin();
+    Cos        cos        (x)          {}                          map x.cos();
+    Tan        tan        (x)          {}                          map x.tan();
+    Asin       asin       (x)          {}                          map x.asin();
+    Acos       acos       (x)          {}                          map x.acos();
+    Atan       atan       (x)          {}                          map x.atan();
+    Sinh       sinh       (x)          {}                          map x.sinh();
+    Cosh       cosh       (x)          {}                          map x.cosh();
+    Tanh       tanh       (x)          {}                          map x.tanh();
+    Asinh      asinh      (x)          {}                          map x.asinh();
+    Acosh      acosh      (x)          {}                          map x.acosh();
+    Atanh      atanh      (x)          {}                          map x.atanh();
+    Erf        erf        (x)          {}                          map x.erf();
+    // --- Comparison, logic, bits, choice ---------------------------------------------------------
+    Eq         eq         (a, b)       {}                          map a.eq(b);
+    Lt         lt         (a, b)       {}                          map a.lt(b);
+    Le         le         (a, b)       {}                          map a.le(b);
+    Gt         gt         (a, b)       {}                          map a.gt(b);
+    Ge         ge         (a, b)       {}                          map a.ge(b);
+    /// Bitwise on integers, as `or`, `xor` and `not`.
+    And        and        (a, b)       {}                          map a.and(b);
+    Or         or         (a, b)       {}                          map a.or(b);
+    Xor        xor        (a, b)       {}                          map a.xor(b);
+    Not        not        (x)          {}                          map x.not();
+    ShiftLeft  shift_left (a, b)       {}                          map a.shl(b);
+    ShiftRight shift_right (a, b)      {}                          map a.shr(b);
+    IsNan      is_nan     (x)          {}                          map x.is_nan();
+    IsInf      is_inf     (x)          {}                          map x.is_inf();
+    /// `a` where `c` holds, else `b`.
+    Select     select     (c, a, b)    {}                          map c.select(a, b);
+    /// To integers toward zero, to bool by `!= 0`.
+    Cast       cast       (x)          { to: DType = (DType::F32) }  map x.cast(to);
+    Clip       clip       (x)          { min: f64 = (f64::NEG_INFINITY), max: f64 = (f64::INFINITY) } map x.max(min).min(max);
+    // --- Activations -----------------------------------------------------------------------------
+    Relu       relu       (x)          {}                          map x.max(0.0);
+    LeakyRelu  leaky_relu (x)          { alpha: f64 = 0.01 }       map x.lt(0.0).select(x * alpha, x);
+    Prelu      prelu      (x, slope)   {}                          map x.lt(0.0).select(x * slope, x);
+    ThresholdedRelu thresholded_relu (x) { alpha: f64 = 1.0 }      map x.gt(alpha).select(x, 0.0);
+    Elu        elu        (x)          { alpha: f64 = 1.0 }        map x.lt(0.0).select(x.expm1() * alpha, x);
+    /// Klambauer et al. 2017.
+    Selu       selu       (x)          { alpha: f64 = 1.67326319217681884765625, gamma: f64 = 1.05070102214813232421875 } map (x.le(0.0).select(x.expm1() * alpha, x)) * gamma;
+    Celu       celu       (x)          { alpha: f64 = 1.0 }        map x.max(0.0) + ((x / alpha).expm1() * alpha).min(0.0);
+    Sigmoid    sigmoid    (x)          {}                          map x.sigmoid();
+    HardSigmoid hard_sigmoid (x)       { alpha: f64 = 0.2, beta: f64 = 0.5 } map (x * alpha + beta).max(0.0).min(1.0);
+    HardSwish  hard_swish (x)          {}                          map x * (x * (1.0 / 6.0) + 0.5).max(0.0).min(1.0);
+    Softplus   softplus   (x)          {}                          map x.max(0.0) + (-x.abs()).exp().log1p();
+    Softsign   softsign   (x)          {}                          map x / (1.0 + x.abs());
+    /// `x * sigmoid(alpha * x)`: SiLU for `alpha` 1, quick GELU for 1.702.
+    Silu       silu       (x)          { alpha: f64 = 1.0 }        map x / (1.0 + (-(x * alpha)).exp());
+    Mish       mish       (x)          {}                          map x * (x.max(0.0) + (-x.abs()).exp().log1p()).tanh();
+    /// `x Φ(x)` (Hendrycks & Gimpel 2016).
+    Gelu       gelu       (x)          {}                          map 0.5 * x * (1.0 + (x * FRAC_1_SQRT_2).erf());
+    /// Its tanh approximation.
+    GeluTanh   gelu_tanh  (x)          {}                          map gelu_tanh(x);
+    Shrink     shrink     (x)          { bias: f64 = 0.0, lambda: f64 = 0.5 } map x.lt(-lambda).select(x + bias, x.gt(lambda).select(x - bias, x - x));
+    // --- Shapes and movement ---------------------------------------------------------------------
+    /// Symbolic values as an i64 tensor of rank 1.
+    Dims       dims       ()           { values: Vec<Dim> = _ }    via movement::DIMS;
+    /// `x` (i64, flat), whose elements only the run knows, under the names that `dims` gives them.
+    Bind       bind       (x)          { dims: Vec<Dim> = _ }      via movement::BIND;
+    /// 0, 1, … `count - 1`.
+    Iota       iota       ()           { count: Dim = 0, to: DType = (DType::I64) } via movement::IOTA;
+    Reshape    reshape    (x)          { shape: Vec<Dim> = _ }     via movement::RESHAPE;
+    Transpose  transpose  (x)          { perm: Vec<i64> = _ }      via movement::TRANSPOSE;
+    /// Numpy broadcast to `shape`.
+    Expand     expand     (x)          { shape: Vec<Dim> = _ }     via movement::EXPAND;
+    /// `sizes[i]` elements of axis i from `starts[i]` on, every `steps[i]`-th (negative: backwards).
+    Slice      slice      (x)          { starts: Vec<Dim> = _, sizes: Vec<Dim> = _, steps: Vec<i64> = _ } via movement::SLICE;
+    Concat     concat     (; xs ..)    { axis: i64 = 0 }           via movement::CONCAT;
+    /// `value` is a scalar; negative amounts crop.
+    Pad        pad        (x, value)   { before: Vec<Dim> = _, after: Vec<Dim> = _, mode: PadMode = _ } via movement::PAD;
+    // --- Reductions ------------------------------------------------------------------------------
+    /// Over `axes` (none: over nothing), which stay as 1.
+    ReduceSum  reduce_sum  (x)         { axes: Vec<i64> = _ }      via reduce::SUM;
+    ReduceMean reduce_mean (x)         { axes: Vec<i64> = _ }      via reduce::MEAN;
+    ReduceMax  reduce_max  (x)         { axes: Vec<i64> = _ }      via reduce::MAX;
+    ReduceMin  reduce_min  (x)         { axes: Vec<i64> = _ }      via reduce::MIN;
+    ReduceProd reduce_prod (x)         { axes: Vec<i64> = _ }      via reduce::PROD;
+}
