@@ -1,3 +1,7 @@
 //! Kernels, schedules, emitters and toolchains of the Sardonyx compiler.
-pub mod nest;
+pub mod emit;
 pub mod kernel;
+pub mod math;
+pub mod nest;
+pub mod target;
+pub mod toolchain;

@@ -119,6 +119,7 @@ impl Builder {
         let offset = self.state.borrow().scratch.clone();
         let bytes = (len.into() * dtype.size() as i64).ceil_div(64) * 64;
         self.state.borrow_mut().scratch = offset.clone() + bytes;
+        self.dim_slot(&offset);
         self.buffer(name, dtype, Place::Scratch { offset })
     }
     /// An array of `len` elements of the work item; holds anything at first.
@@ -186,13 +187,17 @@ impl Builder {
         if let Some(value) = dim.known() {
             return self.int(value);
         }
+        let slot = self.dim_slot(dim);
+        self.push(Ty::INDEX, Op::Dim(slot as u32))
+    }
+    /// The place of a dimension among those passed at run time.
+    fn dim_slot(&self, dim: &Dim) -> usize {
         let mut s = self.state.borrow_mut();
         let slot = s.dims.iter().position(|d| d == dim).unwrap_or(s.dims.len());
-        if slot == s.dims.len() {
+        if slot == s.dims.len() && !dim.is_known() {
             s.dims.push(dim.clone());
         }
-        drop(s);
-        self.push(Ty::INDEX, Op::Dim(slot as u32))
+        slot
     }
     /// The work item, an index.
     pub fn grid(&self) -> Expr<'_> {

@@ -1,0 +1,2 @@
+//! Emitters: nests printed as source text of a platform.
+pub mod llvm;

@@ -1,0 +1,147 @@
+//! Toolchains: source text of a platform in, object code out.
+pub mod cache;
+#[cfg(feature = "cpu")]
+pub mod llvm;
+
+use crate::emit;
+use crate::nest::Nest;
+use crate::target::TargetSpec;
+use cache::Cache;
+use rayon::prelude::*;
+use std::collections::HashMap;
+
+/// The error of turning text into object code.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolchainError {
+    /// No processor of this name is known.
+    #[error("unknown processor `{0}`; `sardonyx targets` lists those that code can be compiled for")]
+    UnknownCpu(String),
+    /// This build has no code generator for the platform.
+    #[error("this build of the compiler has no LLVM: it was built without the feature `cpu`")]
+    NoLlvm,
+    /// LLVM refused the text.
+    #[error("LLVM: {message} (in the module of {kernels})")]
+    Llvm {
+        /// What LLVM says.
+        message: String,
+        /// The kernels of the module.
+        kernels: String,
+    },
+}
+
+/// How to compile.
+#[derive(Default)]
+pub struct Options<'a> {
+    /// The number of threads; 0 is one per processor.
+    pub jobs: usize,
+    /// Where objects are kept between runs.
+    pub cache: Option<&'a Cache>,
+}
+
+/// Object code of a list of nests.
+pub struct Objects {
+    /// ELF objects for the runtime's loader.
+    pub objects: Vec<Vec<u8>>,
+    /// For each nest, the object that holds it and the symbol it has there.
+    pub places: Vec<(usize, String)>,
+}
+
+/// Bytes of nest text that go into one module: large enough that fixed costs do not matter, small enough
+/// that the modules of a model keep all threads busy.
+const MODULE_BYTES: usize = 24 << 10;
+
+/// Compiles nests for a processor. Equal nests (but for their names) are compiled once. The objects depend
+/// on the nests and the target alone.
+pub fn compile(nests: &[Nest], target: &TargetSpec, options: &Options) -> Result<Objects, ToolchainError> {
+    let (unique, which) = distinct(nests);
+    let groups = group(&unique);
+    let compile = |group: &Vec<usize>| {
+        let members: Vec<&Nest> = group.iter().map(|&i| &unique[i]).collect();
+        object(&members, target, options.cache)
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs).build();
+    let objects = match pool {
+        Ok(pool) => pool.install(|| groups.par_iter().map(compile).collect::<Result<Vec<_>, _>>())?,
+        Err(_) => groups.iter().map(compile).collect::<Result<Vec<_>, _>>()?,
+    };
+    let mut object_of = vec![0; unique.len()];
+    for (g, group) in groups.iter().enumerate() {
+        group.iter().for_each(|&i| object_of[i] = g);
+    }
+    let places = which.iter().map(|&i| (object_of[i], unique[i].name.clone())).collect();
+    Ok(Objects { objects, places })
+}
+
+/// The distinct nests, renamed so that their names differ, and which of them each nest is.
+fn distinct(nests: &[Nest]) -> (Vec<Nest>, Vec<usize>) {
+    let mut known: HashMap<String, usize> = HashMap::new();
+    let mut names: HashMap<String, usize> = HashMap::new();
+    let mut unique: Vec<Nest> = Vec::new();
+    let which = nests.iter().map(|nest| {
+        let anonymous = Nest { name: "kernel".into(), ..nest.clone() };
+        *known.entry(format!("{anonymous:?}")).or_insert_with(|| {
+            let count = names.entry(nest.name.clone()).or_insert(0);
+            *count += 1;
+            let name = if *count == 1 { nest.name.clone() } else { format!("{}.{count}", nest.name) };
+            unique.push(Nest { name, ..anonymous });
+            unique.len() - 1
+        })
+    });
+    let which = which.collect();
+    (unique, which)
+}
+
+/// Nests in order, cut into modules of about [`MODULE_BYTES`].
+fn group(nests: &[Nest]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut bytes = MODULE_BYTES;
+    for (i, nest) in nests.iter().enumerate() {
+        let size = nest.regs.len() * 40;
+        if bytes + size > MODULE_BYTES {
+            groups.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size;
+        groups.last_mut().expect("a group should be open").push(i);
+    }
+    groups
+}
+
+fn object(nests: &[&Nest], target: &TargetSpec, cache: Option<&Cache>) -> Result<Vec<u8>, ToolchainError> {
+    let text = emit::llvm::module(nests, target);
+    let key = Cache::key(&[&text, &target.cpu, &target.features, version()]);
+    if let Some(object) = cache.and_then(|c| c.get(&key)) {
+        return Ok(object);
+    }
+    let object = to_object(&text, target).map_err(|message| ToolchainError::Llvm {
+        message,
+        kernels: nests.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", "),
+    })?;
+    if let Some(c) = cache {
+        c.put(&key, &object);
+    }
+    Ok(object)
+}
+
+/// The processor of this name; `native` is the one this process runs on.
+pub fn cpu(name: &str) -> Result<TargetSpec, ToolchainError> {
+    match name {
+        #[cfg(feature = "cpu")]
+        "native" => Ok(llvm::host()),
+        #[cfg(not(feature = "cpu"))]
+        "native" => Err(ToolchainError::NoLlvm),
+        _ => TargetSpec::named(name).ok_or_else(|| ToolchainError::UnknownCpu(name.to_string())),
+    }
+}
+
+#[cfg(feature = "cpu")]
+use llvm::{to_object, version};
+
+#[cfg(not(feature = "cpu"))]
+fn to_object(_: &str, _: &TargetSpec) -> Result<Vec<u8>, String> {
+    Err(ToolchainError::NoLlvm.to_string())
+}
+#[cfg(not(feature = "cpu"))]
+fn version() -> &'static str {
+    "none"
+}
