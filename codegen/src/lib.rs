@@ -3,5 +3,6 @@ pub mod emit;
 pub mod kernel;
 pub mod math;
 pub mod nest;
+pub mod nests;
 pub mod target;
 pub mod toolchain;

@@ -1,0 +1,382 @@
+//! The loops of a convolution: a matrix product of the weights with the input's neighbourhoods, where the
+//! columns of a tile of pixels are gathered just before they are used.
+//!
+//! A work item is a tile of output pixels of one image and group, and a block of output channels. A
+//! convolution with one tap, stride 1 and no padding reads its input in place.
+//!
+//! A transposed convolution with stride `s` is `s` convolutions with stride 1 per dimension, one for each
+//! phase of the output: output `q·s + r` sees the taps `t` with `t·dilation ≡ r + pad (mod s)`.
+use super::neighbours::Neighbours;
+use super::tile::{Left, Right, Shape, Tile, VectorUnit, ceil_div};
+use super::write::{Args, Column, Spot, View, Writer, index};
+use crate::kernel::contract::{Access, Conv, Operand, Panels, accumulator};
+use crate::nest::{Buf, Builder, Expr, LoopKind, Nest};
+use crate::target::TargetSpec;
+use sardonyx_tensor::{DType, Dim};
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+
+/// Work items that keep several threads busy to the end.
+const ITEMS: i64 = 16;
+
+/// One spatial dimension of a convolution as the loops see it: output `q·out_step + r` of phase `r` reads
+/// the input at `q·step + offsets[r] + u·tap_step` with tap `first[r] + u·tap_period`, for `u < taps`.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    /// Steps of `u`.
+    pub taps: i64,
+    /// Input elements between neighbouring outputs of a phase.
+    pub step: i64,
+    /// Input elements between neighbouring taps.
+    pub tap_step: i64,
+    /// Taps between those of neighbouring `u`.
+    pub tap_period: i64,
+    /// The input element of output 0 and `u = 0`, for each phase.
+    pub offsets: Vec<i64>,
+    /// The tap of `u = 0` for each phase; beyond the kernel where a phase has no taps.
+    pub first: Vec<i64>,
+}
+
+impl Axis {
+    fn new(conv: &Conv, i: usize) -> Axis {
+        let (kernel, stride, pad, dilation) = (conv.kernel[i], conv.strides[i], conv.pads[i], conv.dilations[i]);
+        if !conv.transposed {
+            return Axis { taps: kernel, step: stride, tap_step: dilation, tap_period: 1, offsets: vec![-pad], first: vec![0] };
+        }
+        let period = (1..=stride).find(|p| p * dilation % stride == 0).unwrap_or(stride);
+        let first: Vec<i64> = (0..stride)
+            .map(|r| (0..period).find(|t| (r + pad - t * dilation).rem_euclid(stride) == 0).unwrap_or(kernel))
+            .collect();
+        let offsets = (0..stride).map(|r| (r + pad - first[r as usize] * dilation).div_euclid(stride)).collect();
+        Axis { taps: ceil_div(kernel, period), step: 1, tap_step: -(dilation * period / stride), tap_period: period, offsets, first }
+    }
+}
+
+impl Conv {
+    /// The spatial dimensions as the loops see them.
+    pub fn axes(&self) -> Vec<Axis> {
+        (0..self.kernel.len()).map(|i| Axis::new(self, i)).collect()
+    }
+
+    /// The type of the sums.
+    pub fn accumulator(&self) -> DType {
+        match &self.w {
+            Operand::Strided(w) => accumulator(self.x.dtype, w.dtype),
+            Operand::Packed(w) => w.dtype,
+        }
+    }
+
+    /// The outputs of a phase, per spatial dimension.
+    fn phase_outputs(&self) -> Vec<Dim> {
+        let step = |i: usize| if self.transposed { self.strides[i] } else { 1 };
+        self.output.iter().enumerate().map(|(i, o)| o.ceil_div(step(i))).collect()
+    }
+
+    /// The tile's shape, of a number of rows in this range.
+    pub(crate) fn shape_with(&self, unit: VectorUnit, rows: RangeInclusive<i64>) -> Shape {
+        let pixels = Dim::product(&self.phase_outputs()).known();
+        Shape::choose(unit, self.accumulator(), Some(self.out_channels), pixels, rows, &unit.vectors())
+    }
+
+    /// The loops.
+    pub fn nest(&self, name: &str, target: &TargetSpec) -> Nest {
+        let unit = VectorUnit::of(target);
+        let b = Builder::new(name);
+        let grid = Loops::new(&b, self, unit).build();
+        b.finish(grid)
+    }
+}
+
+/// How the weights are reached.
+enum Weights {
+    Panels(Panels),
+    InPlace(Access),
+    /// Copied for each work item, rows of all steps one after the other.
+    Copied(Access, Buf),
+}
+
+/// How the columns are reached.
+enum Columns {
+    InPlace,
+    Gathered(Buf),
+}
+
+struct Loops<'a, 'b> {
+    b: &'b Builder,
+    conv: &'a Conv,
+    axes: Vec<Axis>,
+    args: Args,
+    sum: DType,
+    shape: Shape,
+    depth: i64,
+    /// Output channels of a work item.
+    block: i64,
+    outputs: Vec<Dim>,
+    weights: Weights,
+    columns: Columns,
+    stage: Option<Buf>,
+}
+
+/// A work item.
+struct Item<'b> {
+    image: Expr<'b>,
+    group: Expr<'b>,
+    phases: Vec<Expr<'b>>,
+    /// All phases as one number.
+    phase: Expr<'b>,
+    /// The first output channel of the group, and the end.
+    channels: (Expr<'b>, Expr<'b>),
+    /// The first pixel of the phase.
+    pixel: Expr<'b>,
+}
+
+impl<'a, 'b> Loops<'a, 'b> {
+    fn new(b: &'b Builder, conv: &'a Conv, unit: VectorUnit) -> Loops<'a, 'b> {
+        let (axes, sum, outputs) = (conv.axes(), conv.accumulator(), conv.phase_outputs());
+        let rows = match &conv.w {
+            Operand::Packed(w) => w.width..=w.width,
+            Operand::Strided(_) => 1..=8,
+        };
+        let shape = conv.shape_with(unit, rows);
+        let depth = conv.in_channels * axes.iter().map(|a| a.taps).product::<i64>();
+        let args = declare(b, conv);
+        let tiles = ceil_div(conv.out_channels, shape.rows);
+        let items = Dim::product(&outputs).ceil_div(shape.width()).known().zip(conv.batch.known()).map(|(p, n)| p * n * conv.groups);
+        let blocks = ceil_div(ITEMS, items.unwrap_or(ITEMS / 2).max(1)).min(ceil_div(tiles, 8));
+        let block = ceil_div(tiles, blocks) * shape.rows;
+        let weights = match &conv.w {
+            Operand::Packed(w) => Weights::Panels(w.clone()),
+            Operand::Strided(w) if row_major(w, conv) => Weights::InPlace(w.clone()),
+            Operand::Strided(w) => Weights::Copied(w.clone(), b.scratch("weights", sum, block * depth)),
+        };
+        let columns = match () {
+            () if reads_in_place(conv) => Columns::InPlace,
+            () => Columns::Gathered(b.scratch("columns", sum, depth * shape.width())),
+        };
+        let stage = Writer::stage(b, &conv.epilogue, sum, shape, |a| {
+            !conv.transposed_in_phases() && (flat(a, &conv.output) || (constant(a) && a.arg != conv.epilogue.out.arg))
+        });
+        Loops { b, conv, axes, args, sum, shape, depth, block, outputs, weights, columns, stage }
+    }
+
+    /// The work item's loops; returns the number of work items.
+    fn build(&self) -> Dim {
+        let (b, conv) = (self.b, self.conv);
+        let pixels = Dim::product(&self.outputs);
+        let tiles = pixels.ceil_div(self.shape.width());
+        let mut grid = vec![conv.batch.clone(), conv.groups.into()];
+        grid.extend(self.axes.iter().map(|a| Dim::from(a.offsets.len())));
+        grid.extend([ceil_div(conv.out_channels, self.block).into(), tiles]);
+        let at = b.unravel(b.grid(), &grid);
+        let rank = self.axes.len();
+        let first = at[2 + rank] * self.block;
+        let end = if conv.out_channels % self.block == 0 { first + self.block } else { b.int(conv.out_channels).min(first + self.block) };
+        let phases = at[2..2 + rank].to_vec();
+        let phase = phases.iter().zip(&self.axes).fold(b.int(0), |sum, (&p, a)| sum * a.offsets.len() + p);
+        let pixel = at[3 + rank] * self.shape.width();
+        let item = Item { image: at[0], group: at[1], phases, phase, channels: (first, end), pixel };
+        if let Weights::Copied(access, to) = &self.weights {
+            self.copy_weights(access, *to, &item);
+        }
+        let left = b.dim(&pixels) - pixel;
+        match pixels.known().map(|p| p % self.shape.width()) {
+            Some(0) => self.tile(&item, self.shape, None),
+            rest => {
+                let lanes = i64::from(self.shape.lanes);
+                let vectors = rest.map_or(self.shape.vectors, |r| ceil_div(r, lanes));
+                let last = || self.tile(&item, Shape { vectors, ..self.shape }, Some(left));
+                if pixels.known().is_some_and(|p| p < self.shape.width()) {
+                    last();
+                } else {
+                    b.if_else(left.ge(self.shape.width()), || self.tile(&item, self.shape, None), last);
+                }
+            }
+        }
+        Dim::product(&grid)
+    }
+
+    /// All channels of the work item for its pixels, of which `left` exist if not all.
+    fn tile(&self, item: &Item<'b>, shape: Shape, left: Option<Expr<'b>>) {
+        let (b, conv) = (self.b, self.conv);
+        let right = self.right(item, shape, left);
+        let view = |access: &Access| self.view(access, item);
+        let mut writer = Writer::new(b, &conv.epilogue, self.sum, self.stage, view);
+        if conv.transposed_in_phases() {
+            writer.keep = Some(self.inside(item));
+        }
+        let even = conv.out_channels % shape.rows == 0;
+        b.for_step(LoopKind::Serial, item.channels.0, item.channels.1, shape.rows, |c| {
+            let tile = Tile::zeros(b, shape, self.sum);
+            tile.multiply(b, &self.left(item, c), &right, b.int(self.depth));
+            let row = item.group * conv.out_channels + c;
+            let rows = (!even).then(|| b.int(conv.out_channels) - c);
+            writer.write(&tile, &Spot { row, column: item.pixel, rows, columns: left });
+        });
+    }
+
+    fn right(&self, item: &Item<'b>, shape: Shape, left: Option<Expr<'b>>) -> Right<'b> {
+        let (b, x) = (self.b, &self.conv.x);
+        let base = index(b, x, &[item.image, item.group * self.conv.in_channels]);
+        match self.columns {
+            Columns::InPlace => Right {
+                buf: self.args.buf(x.arg),
+                first: base + item.pixel,
+                step: b.dim(&x.strides[1]),
+                masks: shape.masks(b, left),
+            },
+            Columns::Gathered(to) => {
+                let offsets = self.axes.iter().zip(&item.phases).map(|(a, &p)| table(b, &a.offsets, p)).collect();
+                let neighbours = Neighbours {
+                    b,
+                    axes: &self.axes,
+                    offsets,
+                    input: &self.conv.input,
+                    outputs: &self.outputs,
+                    channels: self.conv.in_channels,
+                    from: self.args.buf(x.arg),
+                    base,
+                    strides: &x.strides[1..],
+                    to,
+                    width: self.shape.width(),
+                    lanes: self.shape.lanes,
+                    dtype: self.sum,
+                };
+                neighbours.gather(item.pixel, left.unwrap_or(b.int(shape.width())).min(shape.width()));
+                Right { buf: to, first: b.int(0), step: b.int(self.shape.width()), masks: vec![None; shape.vectors as usize] }
+            }
+        }
+    }
+
+    fn left(&self, item: &Item<'b>, c: Expr<'b>) -> Left<'b> {
+        let (b, rows) = (self.b, self.shape.rows);
+        let clamped = |r: i64| if self.conv.out_channels % rows == 0 { c + r } else { (c + r).min(self.conv.out_channels - 1) };
+        match &self.weights {
+            Weights::Panels(w) => {
+                let outer = item.group * w.strides[0] + item.phase * w.strides[1];
+                let base = outer + c * self.depth;
+                Left { buf: self.args.buf(w.arg), rows: (0..rows).map(|r| base + r).collect(), step: b.int(rows) }
+            }
+            Weights::InPlace(w) => {
+                let base = index(b, w, &[item.group]);
+                let place = |r| base + clamped(r) * b.dim(&w.strides[1]);
+                Left { buf: self.args.buf(w.arg), rows: (0..rows).map(place).collect(), step: b.int(1) }
+            }
+            Weights::Copied(_, buf) => {
+                let place = |r| (clamped(r) - item.channels.0) * self.depth;
+                Left { buf: *buf, rows: (0..rows).map(place).collect(), step: b.int(1) }
+            }
+        }
+    }
+
+    /// Copies the weights of the work item's channels and phase, zeros for taps beyond the kernel.
+    fn copy_weights(&self, access: &Access, to: Buf, item: &Item<'b>) {
+        let (b, conv) = (self.b, self.conv);
+        let taps: Vec<Dim> = self.axes.iter().map(|a| Dim::from(a.taps)).collect();
+        let all = Dim::product(&taps).known().unwrap_or(1);
+        b.for_(item.channels.0, item.channels.1, |c| {
+            b.for_(0, conv.in_channels, |i| {
+                b.for_(0, all, |u| {
+                    let (mut at, mut inside) = (vec![item.group, c, i], None);
+                    for ((u, axis), (&phase, &kernel)) in
+                        b.unravel(u, &taps).into_iter().zip(&self.axes).zip(item.phases.iter().zip(&conv.kernel))
+                    {
+                        let tap = table(b, &axis.first, phase) + u * axis.tap_period;
+                        inside = Some(inside.map_or(tap.lt(kernel), |x: Expr<'b>| x.and(tap.lt(kernel))));
+                        at.push(tap.min(kernel - 1));
+                    }
+                    let value = b.load(self.args.buf(access.arg), index(b, access, &at)).cast(self.sum);
+                    let value = inside.map_or(value, |inside| inside.select(value, 0.0 * value));
+                    b.store(to, ((c - item.channels.0) * conv.in_channels + i) * all + u, value);
+                });
+            });
+        });
+    }
+
+    fn view(&self, access: &Access, item: &Item<'b>) -> View<'b> {
+        let (b, conv) = (self.b, self.conv);
+        let column = match () {
+            () if constant(access) => Column::Same,
+            () if flat(access, &conv.output) && !conv.transposed_in_phases() => Column::Contiguous,
+            () => {
+                let strides: Vec<Dim> = access.strides[2..].to_vec();
+                let place = self.places(item);
+                Column::Map(Rc::new(move |j| {
+                    place(j).into_iter().zip(&strides).fold(b.int(0), |sum, (o, s)| sum + o * b.dim(s))
+                }))
+            }
+        };
+        View { buf: self.args.buf(access.arg), base: index(b, access, &[item.image]), row: b.dim(&access.strides[1]), column }
+    }
+
+    /// The output coordinates of a pixel of the item's phase.
+    fn places(&self, item: &Item<'b>) -> impl Fn(Expr<'b>) -> Vec<Expr<'b>> + use<'b> {
+        let (b, outputs, phases) = (self.b, self.outputs.clone(), item.phases.clone());
+        let steps: Vec<i64> = self.axes.iter().map(|a| a.offsets.len() as i64).collect();
+        move |j| b.unravel(j, &outputs).into_iter().zip(&steps).zip(&phases).map(|((q, &s), &r)| q * s + r).collect()
+    }
+
+    /// Whether a pixel of the item's phase lies in the output.
+    fn inside(&self, item: &Item<'b>) -> Rc<dyn Fn(Expr<'b>) -> Expr<'b> + 'b> {
+        let (b, place, output) = (self.b, self.places(item), self.conv.output.clone());
+        Rc::new(move |j| {
+            let bounds = place(j).into_iter().zip(&output).map(|(o, n)| o.lt(b.dim(n)));
+            bounds.reduce(|x, y| x.and(y)).expect("a convolution should have spatial dimensions")
+        })
+    }
+}
+
+impl Conv {
+    /// Whether it is transposed with a stride, so that the output is written in phases.
+    fn transposed_in_phases(&self) -> bool {
+        self.transposed && self.strides.iter().any(|&s| s > 1)
+    }
+}
+
+/// The entry of a small table.
+fn table<'b>(b: &'b Builder, values: &[i64], at: Expr<'b>) -> Expr<'b> {
+    let last = b.int(values[values.len() - 1]);
+    values.iter().enumerate().rev().skip(1).fold(last, |rest, (i, &v)| at.eq(i).select(b.int(v), rest))
+}
+
+/// Whether the access to an output is the same for all pixels.
+fn constant(access: &Access) -> bool {
+    access.strides[2..].iter().all(|s| *s == 0)
+}
+
+/// Whether neighbouring pixels stand side by side, across rows too.
+fn flat(access: &Access, sizes: &[Dim]) -> bool {
+    let mut stride = Dim::ONE;
+    access.strides[2..].iter().zip(sizes).rev().all(|(s, size)| {
+        let regular = *s == stride || *size == 1;
+        stride *= size;
+        regular
+    })
+}
+
+/// Whether the sums run along the weights as they stand.
+fn row_major(w: &Access, conv: &Conv) -> bool {
+    let mut stride = Dim::ONE;
+    let sizes = std::iter::once(&conv.in_channels).chain(&conv.kernel).rev();
+    !conv.transposed
+        && w.strides[2..].iter().rev().zip(sizes).all(|(s, &size)| {
+            let regular = *s == stride || size == 1;
+            stride *= size;
+            regular
+        })
+}
+
+/// Whether each output pixel reads just the input pixel at its place.
+fn reads_in_place(conv: &Conv) -> bool {
+    let plain = |list: &[i64], value: i64| list.iter().all(|&x| x == value);
+    plain(&conv.kernel, 1) && plain(&conv.strides, 1) && plain(&conv.pads, 0) && conv.input == conv.output && flat(&conv.x, &conv.input)
+}
+
+fn declare(b: &Builder, conv: &Conv) -> Args {
+    let weights = match &conv.w {
+        Operand::Strided(w) => (w.arg, w.dtype),
+        Operand::Packed(w) => (w.arg, w.dtype),
+    };
+    let mut inputs = vec![(conv.x.arg, conv.x.dtype), weights];
+    inputs.extend(conv.epilogue.accesses.iter().map(|a| (a.arg, a.dtype)));
+    Args::declare(b, &inputs, &[(conv.epilogue.out.arg, conv.epilogue.out.dtype)])
+}

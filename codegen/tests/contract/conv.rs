@@ -1,0 +1,175 @@
+//! Convolutions.
+use crate::reference::{each, finish, near, place, random, run, target};
+use sardonyx_codegen::kernel::contract::{Access, Conv, Epilogue, Operand};
+use sardonyx_ir::scalar::Scalar;
+use sardonyx_tensor::{Bindings, DType, Dim, Tensor};
+
+/// Sizes of a convolution: images, groups, channels of a group in and out, then per dimension.
+struct Sizes<'a> {
+    batch: i64,
+    groups: i64,
+    channels: [i64; 2],
+    input: &'a [i64],
+    kernel: &'a [i64],
+    strides: &'a [i64],
+    pads: &'a [i64],
+    pads_end: &'a [i64],
+    dilations: &'a [i64],
+    transposed: bool,
+}
+
+impl Sizes<'_> {
+    fn output(&self, i: usize, input: &Dim) -> Dim {
+        let reach = self.dilations[i] * (self.kernel[i] - 1) + 1;
+        let pads = self.pads[i] + self.pads_end[i];
+        if self.transposed {
+            (input - 1) * self.strides[i] + reach - pads
+        } else {
+            (input + (pads - reach)).floor_div(self.strides[i]) + 1
+        }
+    }
+
+    /// The convolution, with `name` for each spatial input size.
+    fn conv(&self, symbolic: bool) -> Conv {
+        let size = |i: usize| if symbolic { Dim::symbol(&format!("s{i}")) } else { self.input[i].into() };
+        let input: Vec<Dim> = (0..self.input.len()).map(size).collect();
+        let output: Vec<Dim> = input.iter().enumerate().map(|(i, d)| self.output(i, d)).collect();
+        let batch = if symbolic { Dim::symbol("n") } else { self.batch.into() };
+        let shape = |channels: i64, spatial: &[Dim]| [&[batch.clone(), (self.groups * channels).into()], spatial].concat();
+        let [ic, oc] = self.channels;
+        let (x, y) = (shape(ic, &input), shape(oc, &output));
+        let mut bias = Access::scalar(2, DType::F32, y.len());
+        bias.strides[1] = Dim::ONE;
+        Conv {
+            groups: self.groups,
+            in_channels: ic,
+            out_channels: oc,
+            kernel: self.kernel.to_vec(),
+            strides: self.strides.to_vec(),
+            pads: self.pads.to_vec(),
+            dilations: self.dilations.to_vec(),
+            transposed: self.transposed,
+            x: Access::row_major(0, DType::F32, &x),
+            w: Operand::Strided(Conv::weights(1, DType::F32, self.groups, oc, ic, self.kernel, self.transposed)),
+            epilogue: Epilogue {
+                accesses: vec![bias, Access::row_major(3, DType::F32, &y)],
+                f: Scalar::build(3, |_, x| (x[0] + x[1]).max(-0.5) + x[2]),
+                out: Access::row_major(4, DType::F32, &y),
+            },
+            batch,
+            input,
+            output,
+        }
+    }
+
+    fn check(&self) {
+        self.check_conv(&self.conv(false));
+        self.check_conv(&self.conv(true));
+    }
+
+    fn check_conv(&self, conv: &Conv) {
+        let mut bind = Bindings::from([("n", self.batch)]);
+        self.input.iter().enumerate().for_each(|(i, &s)| drop(bind.set(&format!("s{i}"), s)));
+        let value = |d: &Dim| d.eval(&bind).unwrap();
+        let output: Vec<i64> = conv.output.iter().map(value).collect();
+        let [ic, oc] = self.channels;
+        let y = self.batch * self.groups * oc * output.iter().product::<i64>();
+        let x = self.batch * self.groups * ic * self.input.iter().product::<i64>();
+        let w = self.groups * ic * oc * self.kernel.iter().product::<i64>();
+        let lens = [x, w, self.groups * oc, y, y];
+        let args: Vec<Tensor> = lens.iter().zip(1..).map(|(&n, i)| random(DType::F32, n as usize, i)).collect();
+        let mut expected: Vec<Vec<f64>> = args.iter().map(Tensor::to_f64s).collect();
+        let Operand::Strided(weights) = &conv.w else { panic!("packed already") };
+        each(&[&[self.batch, self.groups * oc], &output[..]].concat(), |at| {
+            let (g, c) = (at[1] / oc, at[1] % oc);
+            let mut sum = 0.0;
+            each(&[&[ic], self.kernel].concat(), |tap| {
+                if let Some(position) = self.position(&at[2..], &tap[1..]) {
+                    let x = place(&conv.x, &[&[at[0], g * ic + tap[0]], &position[..]].concat(), &bind);
+                    let w = place(weights, &[&[g, c], tap].concat(), &bind);
+                    sum += expected[0][x] * expected[1][w];
+                }
+            });
+            let (place, value) = finish(&conv.epilogue, sum, at, &expected, &bind);
+            expected[4][place] = value;
+        });
+        for constant in [true, false] {
+            let (mut args, mut conv) = (args.clone(), conv.clone());
+            if constant {
+                args[1] = conv.pack(&args[1], &target()).unwrap();
+            }
+            let nest = conv.nest("conv", &target());
+            let text = nest.to_string();
+            run(nest, &bind, &mut args);
+            near(&text, &args[4].to_f64s(), &expected[4], 1e-5);
+        }
+    }
+
+    /// The input position that an output sees through a tap.
+    fn position(&self, output: &[i64], tap: &[i64]) -> Option<Vec<i64>> {
+        let at = |i: usize| {
+            let p = if self.transposed {
+                let q = output[i] + self.pads[i] - tap[i] * self.dilations[i];
+                (q % self.strides[i] == 0).then_some(q / self.strides[i])?
+            } else {
+                output[i] * self.strides[i] + tap[i] * self.dilations[i] - self.pads[i]
+            };
+            (0..self.input[i]).contains(&p).then_some(p)
+        };
+        (0..output.len()).map(at).collect()
+    }
+}
+
+const PLAIN: Sizes<'static> = Sizes {
+    batch: 2,
+    groups: 1,
+    channels: [5, 13],
+    input: &[11, 19],
+    kernel: &[3, 3],
+    strides: &[1, 1],
+    pads: &[1, 1],
+    pads_end: &[1, 1],
+    dilations: &[1, 1],
+    transposed: false,
+};
+
+#[test]
+fn padded_and_strided() {
+    PLAIN.check();
+    Sizes { strides: &[2, 2], ..PLAIN }.check();
+    Sizes { strides: &[1, 3], pads: &[0, 2], ..PLAIN }.check();
+    Sizes { pads: &[2, 0], pads_end: &[0, 3], dilations: &[2, 3], ..PLAIN }.check();
+    Sizes { channels: [3, 64], input: &[37, 41], kernel: &[7, 7], strides: &[2, 2], pads: &[3, 3], pads_end: &[3, 3], ..PLAIN }.check();
+    Sizes { channels: [3, 20], input: &[32, 32], kernel: &[16, 16], strides: &[16, 16], pads: &[0, 0], pads_end: &[0, 0], ..PLAIN }.check();
+}
+
+#[test]
+fn pointwise() {
+    let pointwise = Sizes { kernel: &[1, 1], pads: &[0, 0], pads_end: &[0, 0], ..PLAIN };
+    Sizes { channels: [40, 70], ..pointwise }.check();
+    Sizes { channels: [40, 70], input: &[8, 8], ..pointwise }.check();
+    Sizes { channels: [17, 9], strides: &[2, 2], ..pointwise }.check();
+    Sizes { channels: [17, 9], input: &[3, 2], ..pointwise }.check();
+}
+
+#[test]
+fn grouped_and_of_other_ranks() {
+    Sizes { groups: 3, channels: [4, 7], ..PLAIN }.check();
+    Sizes { groups: 5, channels: [1, 1], ..PLAIN }.check();
+    let line = Sizes { input: &[70], kernel: &[5], strides: &[2], pads: &[2], pads_end: &[1], dilations: &[1], ..PLAIN };
+    line.check();
+    let strides = [1, 2, 1];
+    Sizes { input: &[4, 9, 17], kernel: &[2, 3, 3], strides: &strides, pads: &[1; 3], pads_end: &[0; 3], dilations: &[1; 3], ..PLAIN }.check();
+}
+
+#[test]
+fn transposed() {
+    let transposed = Sizes { transposed: true, input: &[6, 9], ..PLAIN };
+    transposed.check();
+    Sizes { strides: &[2, 2], ..transposed }.check();
+    Sizes { strides: &[2, 2], kernel: &[4, 4], ..transposed }.check();
+    Sizes { strides: &[2, 3], pads_end: &[0, -1], groups: 2, ..transposed }.check();
+    Sizes { strides: &[2, 3], dilations: &[2, 2], ..transposed }.check();
+    Sizes { strides: &[3, 2], kernel: &[2, 1], pads: &[0, 0], pads_end: &[0, 0], ..transposed }.check();
+    Sizes { transposed: true, input: &[20], kernel: &[4], strides: &[2], pads: &[1], pads_end: &[1], dilations: &[1], ..PLAIN }.check();
+}

@@ -1,0 +1,6 @@
+//! Contractions compiled for this machine equal plain loops in double precision.
+#[path = "../common/mod.rs"]
+mod common;
+mod conv;
+mod gemm;
+mod reference;
