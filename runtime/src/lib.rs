@@ -1,5 +1,35 @@
 //! The runtime of the Sardonyx compiler: opens and runs program files.
+//!
+//! This is all that an application embeds: no compiler, no LLVM, no protobuf. A [`Program`] is a file mapped
+//! into memory; a [`Session`] runs it on a [`Device`], with memory and threads of its own.
+//!
+//! ```no_run
+//! use sardonyx_runtime::{Device, Program, tensor::Tensor};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let program = Program::open("model.sdx")?;
+//! let mut session = program.session(Device::cpu().threads(4))?;
+//! let image = Tensor::from_slice([1, 3, 224, 224], &vec![0.5f32; 3 * 224 * 224]);
+//! let outputs = session.run([("image", image)])?;
+//! println!("{:?}", outputs[0]);
+//! # Ok(()) }
+//! ```
+//!
+//! The border to machine code (pointers, mapping, relocation) is in `cpu` and `elf`; the rest is safe code.
 
+mod cpu;
+mod device;
+mod elf;
+mod error;
+mod golden;
+mod host;
 pub mod manifest;
+pub mod plan;
+mod program;
+mod session;
 
 pub use sardonyx_tensor as tensor;
+
+pub use device::Device;
+pub use error::{Error, Result};
+pub use program::{Program, ProgramBuilder};
+pub use session::{Input, Output, Session, StepProfile};

@@ -330,7 +330,8 @@ pub enum Trip {
 pub struct Carried {
     /// What the body reads.
     pub state: BufferIndex,
-    /// What the body writes; may be the same buffer.
+    /// What the body writes; may be the same buffer, but not the state of an earlier entry: the copies are
+    /// made in order.
     pub next: BufferIndex,
     /// Symbols of the shape of `state`, with the values they are given (over the symbols of the shape of
     /// `next`) before the copy, where the shape changes from one iteration to the next.

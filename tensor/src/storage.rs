@@ -56,4 +56,14 @@ impl Storage {
             Storage::Shared { .. } => unreachable!("shared storage was just copied"),
         }
     }
+
+    /// The bytes for writing, where nobody shares them.
+    pub fn unique_bytes_mut(&mut self) -> Option<&mut [u8]> {
+        match self {
+            Storage::Owned { lines, len } => {
+                Some(&mut bytemuck::cast_slice_mut(Arc::get_mut(lines)?)[..*len])
+            }
+            Storage::Shared { .. } => None,
+        }
+    }
 }

@@ -213,6 +213,11 @@ impl Tensor {
         self.storage.bytes_mut()
     }
 
+    /// The bytes for writing, where no other tensor shares them.
+    pub fn unique_bytes_mut(&mut self) -> Option<&mut [u8]> {
+        self.storage.unique_bytes_mut()
+    }
+
     /// The elements, where `T` is the element type and the bytes are aligned for it.
     pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
         if T::DTYPE == self.dtype { T::from_bytes(self.bytes()) } else { None }

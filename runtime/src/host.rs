@@ -1,0 +1,66 @@
+//! Operations that the runtime does itself: those whose result sizes depend on the data, and those that are
+//! no loops over indices.
+//!
+//! To add one: a function in a file of this folder, and a row of [`OPS`]. Element types and shapes of its
+//! inputs are the compiler's promise; what the data can get wrong is an error.
+
+mod nonzero;
+mod topk;
+
+use serde_json::Value;
+
+use sardonyx_tensor::{DType, Tensor};
+
+/// An input of an operation.
+pub(crate) struct View<'a> {
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    /// The elements, row-major.
+    pub bytes: &'a [u8],
+}
+
+impl View<'_> {
+    /// A tensor with a copy of the elements.
+    pub fn to_tensor(&self) -> Result<Tensor, String> {
+        Tensor::new(self.dtype, self.shape.clone(), self.bytes).map_err(|error| error.to_string())
+    }
+}
+
+/// Computes the outputs from inputs and attributes.
+pub(crate) type HostOp = fn(&[View], &Value) -> Result<Vec<Tensor>, String>;
+
+/// All operations, by name.
+const OPS: &[(&str, HostOp)] = &[("nonzero", nonzero::nonzero), ("topk", topk::topk)];
+
+/// The operation of this name.
+pub(crate) fn find(name: &str) -> Option<HostOp> {
+    OPS.iter().find(|(op, _)| *op == name).map(|(_, run)| *run)
+}
+
+/// Input `index`, which the operation needs.
+fn input<'a, 'b>(inputs: &'a [View<'b>], index: usize) -> Result<&'a View<'b>, String> {
+    inputs.get(index).ok_or_else(|| format!("input {index} is missing"))
+}
+
+/// An integer attribute; `default` where it is not given.
+fn int(attrs: &Value, name: &str, default: i64) -> Result<i64, String> {
+    match attrs.get(name) {
+        None => Ok(default),
+        Some(value) => value.as_i64().ok_or_else(|| format!("attribute `{name}` should be an integer")),
+    }
+}
+
+/// A truth value among the attributes; `default` where it is not given.
+fn flag(attrs: &Value, name: &str, default: bool) -> Result<bool, String> {
+    match attrs.get(name) {
+        None => Ok(default),
+        Some(value) => value.as_bool().ok_or_else(|| format!("attribute `{name}` should be true or false")),
+    }
+}
+
+/// An axis from 0, from one that may count from the end.
+fn axis(attrs: &Value, default: i64, rank: usize) -> Result<usize, String> {
+    let given = int(attrs, "axis", default)?;
+    let axis = if given < 0 { given + rank as i64 } else { given };
+    usize::try_from(axis).ok().filter(|&axis| axis < rank).ok_or_else(|| format!("there is no axis {given}"))
+}

@@ -1,0 +1,113 @@
+//! `topk(x, k) {axis, largest, sorted} -> values, i64 indices`: the `k` greatest or least elements along an
+//! axis. Among equal elements the one with the lower index comes first; NaN is greater than all numbers.
+
+use std::cmp::Ordering;
+
+use serde_json::Value;
+
+use sardonyx_tensor::{DType, Tensor};
+
+use super::{View, axis, flag, input};
+
+pub(super) fn topk(inputs: &[View], attrs: &Value) -> Result<Vec<Tensor>, String> {
+    let (x, k) = (input(inputs, 0)?, input(inputs, 1)?.to_tensor()?);
+    let axis = axis(attrs, -1, x.shape.len())?;
+    let largest = flag(attrs, "largest", true)?;
+    let length = x.shape[axis];
+    let k = k.to_i64s().first().and_then(|&k| usize::try_from(k).ok());
+    let k = k
+        .filter(|&k| k <= length)
+        .ok_or_else(|| format!("k should be at most {length}, the size of the axis"))?;
+    let keys = Keys::new(x)?;
+    let (outer, inner) =
+        (x.shape[..axis].iter().product::<usize>(), x.shape[axis + 1..].iter().product::<usize>());
+    let size = x.dtype.size();
+    let mut shape = x.shape.clone();
+    shape[axis] = k;
+    let mut values = Tensor::zeros(x.dtype, shape.clone());
+    let mut indices = vec![0i64; outer * k * inner];
+    let mut order: Vec<usize> = Vec::with_capacity(length);
+    for row in (0..outer).flat_map(|outer| (0..inner).map(move |inner| (outer, inner))) {
+        let at = |index: usize| (row.0 * length + index) * inner + row.1;
+        let compare = |&a: &usize, &b: &usize| {
+            let order = keys.compare(at(a), at(b));
+            (if largest { order.reverse() } else { order }).then(a.cmp(&b))
+        };
+        order.clear();
+        order.extend(0..length);
+        if k > 0 && k < length {
+            order.select_nth_unstable_by(k - 1, compare);
+        }
+        order.truncate(k);
+        order.sort_unstable_by(compare);
+        for (rank, &index) in order.iter().enumerate() {
+            let to = (row.0 * k + rank) * inner + row.1;
+            indices[to] = index as i64;
+            let from = at(index) * size;
+            values.bytes_mut()[to * size..(to + 1) * size].copy_from_slice(&x.bytes[from..from + size]);
+        }
+    }
+    Ok(vec![values, Tensor::from_slice(shape, &indices)])
+}
+
+/// Elements in a form that compares exactly.
+enum Keys {
+    Floats(Vec<f64>),
+    Integers(Vec<i128>),
+}
+
+impl Keys {
+    fn new(view: &View) -> Result<Keys, String> {
+        let tensor = view.to_tensor()?;
+        Ok(match view.dtype {
+            DType::I64 | DType::U64 => Keys::Integers(tensor.to_i128s()),
+            _ => Keys::Floats(tensor.to_f64s()),
+        })
+    }
+
+    fn compare(&self, a: usize, b: usize) -> Ordering {
+        match self {
+            Keys::Integers(keys) => keys[a].cmp(&keys[b]),
+            Keys::Floats(keys) => {
+                let (a, b) = (keys[a], keys[b]);
+                a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn run(x: &Tensor, k: i64, attrs: Value) -> Result<Vec<Tensor>, String> {
+        let k = Tensor::from_slice([1], &[k]);
+        let view = |t: &Tensor| (t.dtype(), t.shape().to_vec());
+        let ((dtype, shape), (k_dtype, k_shape)) = (view(x), view(&k));
+        let inputs = [
+            View { dtype, shape, bytes: x.bytes() },
+            View { dtype: k_dtype, shape: k_shape, bytes: k.bytes() },
+        ];
+        topk(&inputs, &attrs)
+    }
+
+    #[test]
+    fn greatest_and_least() {
+        let x = Tensor::from_slice([2, 4], &[1.0f32, 3.0, 2.0, 3.0, 0.0, f32::NAN, -1.0, 5.0]);
+        let found = run(&x, 2, json!({})).unwrap();
+        assert_eq!(found[1], Tensor::from_slice([2, 2], &[1i64, 3, 1, 3]));
+        assert_eq!(found[0].to_f64s()[..2], [3.0, 3.0]);
+        let least = run(&x, 1, json!({"axis": 0, "largest": false})).unwrap();
+        assert_eq!(least[1].to_i64s(), [1, 0, 1, 0]);
+        assert_eq!(run(&x, 0, json!({})).unwrap()[0].shape(), [2, 0]);
+        assert!(run(&x, 5, json!({})).is_err());
+        assert!(run(&x, 1, json!({"axis": 2})).is_err());
+    }
+
+    #[test]
+    fn large_integers_stay_exact() {
+        let x = Tensor::from_slice([2], &[u64::MAX - 1, u64::MAX]);
+        assert_eq!(run(&x, 1, json!({})).unwrap()[1].to_i64s(), [1]);
+    }
+}
