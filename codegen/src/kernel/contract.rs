@@ -43,7 +43,11 @@ impl Access {
     /// The element at constant indices of the leading part of the domain: an access over what is left.
     pub fn fix(&self, leading: &[Dim]) -> Access {
         let moved: Dim = leading.iter().zip(&self.strides).map(|(i, s)| i * s).sum();
-        Access { offset: &self.offset + moved, strides: self.strides[leading.len()..].to_vec(), ..self.clone() }
+        Access {
+            offset: &self.offset + moved,
+            strides: self.strides[leading.len()..].to_vec(),
+            ..self.clone()
+        }
     }
 }
 
@@ -173,12 +177,21 @@ pub struct Conv {
 impl Conv {
     /// The access of a row-major weight tensor as ONNX has it: `[groups·out, in, taps..]`, or
     /// `[groups·in, out, taps..]` for a transposed convolution.
-    pub fn weights(arg: usize, dtype: DType, groups: i64, out: i64, input: i64, kernel: &[i64], transposed: bool) -> Access {
-        let shape: Vec<Dim> = [groups, if transposed { input } else { out }, if transposed { out } else { input }]
-            .iter()
-            .chain(kernel)
-            .map(|&d| Dim::from(d))
-            .collect();
+    pub fn weights(
+        arg: usize,
+        dtype: DType,
+        groups: i64,
+        out: i64,
+        input: i64,
+        kernel: &[i64],
+        transposed: bool,
+    ) -> Access {
+        let shape: Vec<Dim> =
+            [groups, if transposed { input } else { out }, if transposed { out } else { input }]
+                .iter()
+                .chain(kernel)
+                .map(|&d| Dim::from(d))
+                .collect();
         let mut access = Access::row_major(arg, dtype, &shape);
         if transposed {
             access.strides.swap(1, 2);

@@ -26,9 +26,13 @@ impl Gemm {
     /// are not known or it is packed already.
     pub fn pack_b(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Tensor> {
         let Operand::Strided(access) = self.b.clone() else { return None };
-        let (wide, depth) = (Axis::of(&self.n, &access.strides[self.batch.len() + 1])?, Axis::of(&self.k, &access.strides[self.batch.len()])?);
+        let (wide, depth) = (
+            Axis::of(&self.n, &access.strides[self.batch.len() + 1])?,
+            Axis::of(&self.k, &access.strides[self.batch.len()])?,
+        );
         let width = self.merged().shape(VectorUnit::of(target)).width();
-        let (panels, tensor) = batched(&access, constant, self.accumulator(), &self.batch, depth, wide, width)?;
+        let (panels, tensor) =
+            batched(&access, constant, self.accumulator(), &self.batch, depth, wide, width)?;
         self.b = Operand::Packed(panels);
         Some(tensor)
     }
@@ -36,9 +40,13 @@ impl Gemm {
     /// Lays out a constant `a` in panels of rows; as [`Gemm::pack_b`].
     pub fn pack_a(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Tensor> {
         let Operand::Strided(access) = self.a.clone() else { return None };
-        let (wide, depth) = (Axis::of(&self.m, &access.strides[self.batch.len()])?, Axis::of(&self.k, &access.strides[self.batch.len() + 1])?);
+        let (wide, depth) = (
+            Axis::of(&self.m, &access.strides[self.batch.len()])?,
+            Axis::of(&self.k, &access.strides[self.batch.len() + 1])?,
+        );
         let width = self.shape_with(VectorUnit::of(target), 1..=14).rows;
-        let (panels, tensor) = batched(&access, constant, self.accumulator(), &self.batch, depth, wide, width)?;
+        let (panels, tensor) =
+            batched(&access, constant, self.accumulator(), &self.batch, depth, wide, width)?;
         self.a = Operand::Packed(panels);
         Some(tensor)
     }
@@ -52,14 +60,17 @@ impl Conv {
         let strides = access.strides.iter().map(Dim::known).collect::<Option<Vec<i64>>>()?;
         let axes = self.axes();
         let phases = axes.iter().fold(vec![vec![]], |list, axis| {
-            let all = |l: Vec<i64>| (0..axis.first.len()).map(move |r| [l.clone(), vec![axis.first[r]]].concat());
+            let all =
+                |l: Vec<i64>| (0..axis.first.len()).map(move |r| [l.clone(), vec![axis.first[r]]].concat());
             list.into_iter().flat_map(all).collect()
         });
         let depths = phases.iter().map(|first| {
             let channels = offsets(&[Axis { size: self.in_channels, stride: strides[2] }]);
             axes.iter().zip(first).enumerate().fold(channels, |list, (i, (axis, first))| {
                 let tap = |u: i64| first + u * axis.tap_period;
-                let place = |o: i64, t: i64| if t < self.kernel[i] && o != ZERO { o + t * strides[3 + i] } else { ZERO };
+                let place = |o: i64, t: i64| {
+                    if t < self.kernel[i] && o != ZERO { o + t * strides[3 + i] } else { ZERO }
+                };
                 list.into_iter().flat_map(|o| (0..axis.taps).map(move |u| place(o, tap(u)))).collect()
             })
         });
@@ -90,8 +101,17 @@ struct Matrix<'a> {
 }
 
 /// Panels of a batch of matrices of one depth, with the operand that reads them.
-fn batched(access: &Access, constant: &Tensor, dtype: DType, batch: &[Dim], depth: Axis, wide: Axis, width: i64) -> Option<(Panels, Tensor)> {
-    let outer = batch.iter().zip(&access.strides).map(|(d, s)| Axis::of(d, s)).collect::<Option<Vec<Axis>>>()?;
+fn batched(
+    access: &Access,
+    constant: &Tensor,
+    dtype: DType,
+    batch: &[Dim],
+    depth: Axis,
+    wide: Axis,
+    width: i64,
+) -> Option<(Panels, Tensor)> {
+    let outer =
+        batch.iter().zip(&access.strides).map(|(d, s)| Axis::of(d, s)).collect::<Option<Vec<Axis>>>()?;
     let panels = ceil_div(wide.size, width) * width * depth.size;
     let (mut strides, mut count) = (vec![0; outer.len()], 1);
     for (stride, axis) in strides.iter_mut().zip(&outer).rev().filter(|(_, axis)| axis.stride != 0) {
@@ -100,7 +120,8 @@ fn batched(access: &Access, constant: &Tensor, dtype: DType, batch: &[Dim], dept
     }
     let own: Vec<Axis> = outer.into_iter().filter(|axis| axis.stride != 0).collect();
     let (depth, offset) = (offsets(&[depth]), access.offset.known()?);
-    let matrices: Vec<Matrix<'_>> = offsets(&own).iter().map(|o| Matrix { place: offset + o, depth: &depth }).collect();
+    let matrices: Vec<Matrix<'_>> =
+        offsets(&own).iter().map(|o| Matrix { place: offset + o, depth: &depth }).collect();
     let tensor = pack(constant, dtype, &matrices, wide, width);
     Some((Panels { arg: access.arg, dtype, width, strides }, tensor))
 }
@@ -108,7 +129,8 @@ fn batched(access: &Access, constant: &Tensor, dtype: DType, batch: &[Dim], dept
 /// Panels of matrices, one after the other.
 fn pack(constant: &Tensor, dtype: DType, matrices: &[Matrix<'_>], wide: Axis, width: i64) -> Tensor {
     let source = constant.cast(dtype);
-    let elements: i64 = matrices.iter().map(|m| m.depth.len() as i64 * ceil_div(wide.size, width) * width).sum();
+    let elements: i64 =
+        matrices.iter().map(|m| m.depth.len() as i64 * ceil_div(wide.size, width) * width).sum();
     let mut packed = Tensor::zeros(dtype, [elements as usize]);
     match dtype.size() {
         8 => copy::<8>(source.bytes(), packed.bytes_mut(), matrices, wide, width as usize),

@@ -39,16 +39,32 @@ pub struct Axis {
 
 impl Axis {
     fn new(conv: &Conv, i: usize) -> Axis {
-        let (kernel, stride, pad, dilation) = (conv.kernel[i], conv.strides[i], conv.pads[i], conv.dilations[i]);
+        let (kernel, stride, pad, dilation) =
+            (conv.kernel[i], conv.strides[i], conv.pads[i], conv.dilations[i]);
         if !conv.transposed {
-            return Axis { taps: kernel, step: stride, tap_step: dilation, tap_period: 1, offsets: vec![-pad], first: vec![0] };
+            return Axis {
+                taps: kernel,
+                step: stride,
+                tap_step: dilation,
+                tap_period: 1,
+                offsets: vec![-pad],
+                first: vec![0],
+            };
         }
         let period = (1..=stride).find(|p| p * dilation % stride == 0).unwrap_or(stride);
         let first: Vec<i64> = (0..stride)
             .map(|r| (0..period).find(|t| (r + pad - t * dilation).rem_euclid(stride) == 0).unwrap_or(kernel))
             .collect();
-        let offsets = (0..stride).map(|r| (r + pad - first[r as usize] * dilation).div_euclid(stride)).collect();
-        Axis { taps: ceil_div(kernel, period), step: 1, tap_step: -(dilation * period / stride), tap_period: period, offsets, first }
+        let offsets =
+            (0..stride).map(|r| (r + pad - first[r as usize] * dilation).div_euclid(stride)).collect();
+        Axis {
+            taps: ceil_div(kernel, period),
+            step: 1,
+            tap_step: -(dilation * period / stride),
+            tap_period: period,
+            offsets,
+            first,
+        }
     }
 }
 
@@ -141,7 +157,11 @@ impl<'a, 'b> Loops<'a, 'b> {
         let depth = conv.in_channels * axes.iter().map(|a| a.taps).product::<i64>();
         let args = declare(b, conv);
         let tiles = ceil_div(conv.out_channels, shape.rows);
-        let items = Dim::product(&outputs).ceil_div(shape.width()).known().zip(conv.batch.known()).map(|(p, n)| p * n * conv.groups);
+        let items = Dim::product(&outputs)
+            .ceil_div(shape.width())
+            .known()
+            .zip(conv.batch.known())
+            .map(|(p, n)| p * n * conv.groups);
         let blocks = ceil_div(ITEMS, items.unwrap_or(ITEMS / 2).max(1)).min(ceil_div(tiles, 8));
         let block = ceil_div(tiles, blocks) * shape.rows;
         let weights = match &conv.w {
@@ -154,7 +174,8 @@ impl<'a, 'b> Loops<'a, 'b> {
             () => Columns::Gathered(b.scratch("columns", sum, depth * shape.width())),
         };
         let stage = Writer::stage(b, &conv.epilogue, sum, shape, |a| {
-            !conv.transposed_in_phases() && (flat(a, &conv.output) || (constant(a) && a.arg != conv.epilogue.out.arg))
+            !conv.transposed_in_phases()
+                && (flat(a, &conv.output) || (constant(a) && a.arg != conv.epilogue.out.arg))
         });
         Loops { b, conv, axes, args, sum, shape, depth, block, outputs, weights, columns, stage }
     }
@@ -170,7 +191,11 @@ impl<'a, 'b> Loops<'a, 'b> {
         let at = b.unravel(b.grid(), &grid);
         let rank = self.axes.len();
         let first = at[2 + rank] * self.block;
-        let end = if conv.out_channels % self.block == 0 { first + self.block } else { b.int(conv.out_channels).min(first + self.block) };
+        let end = if conv.out_channels % self.block == 0 {
+            first + self.block
+        } else {
+            b.int(conv.out_channels).min(first + self.block)
+        };
         let phases = at[2..2 + rank].to_vec();
         let phase = phases.iter().zip(&self.axes).fold(b.int(0), |sum, (&p, a)| sum * a.offsets.len() + p);
         let pixel = at[3 + rank] * self.shape.width();
@@ -225,7 +250,8 @@ impl<'a, 'b> Loops<'a, 'b> {
                 masks: shape.masks(b, left),
             },
             Columns::Gathered(to) => {
-                let offsets = self.axes.iter().zip(&item.phases).map(|(a, &p)| table(b, &a.offsets, p)).collect();
+                let offsets =
+                    self.axes.iter().zip(&item.phases).map(|(a, &p)| table(b, &a.offsets, p)).collect();
                 let neighbours = Neighbours {
                     b,
                     axes: &self.axes,
@@ -242,19 +268,30 @@ impl<'a, 'b> Loops<'a, 'b> {
                     dtype: self.sum,
                 };
                 neighbours.gather(item.pixel, left.unwrap_or(b.int(shape.width())).min(shape.width()));
-                Right { buf: to, first: b.int(0), step: b.int(self.shape.width()), masks: vec![None; shape.vectors as usize] }
+                Right {
+                    buf: to,
+                    first: b.int(0),
+                    step: b.int(self.shape.width()),
+                    masks: vec![None; shape.vectors as usize],
+                }
             }
         }
     }
 
     fn left(&self, item: &Item<'b>, c: Expr<'b>) -> Left<'b> {
         let (b, rows) = (self.b, self.shape.rows);
-        let clamped = |r: i64| if self.conv.out_channels % rows == 0 { c + r } else { (c + r).min(self.conv.out_channels - 1) };
+        let clamped = |r: i64| {
+            if self.conv.out_channels % rows == 0 { c + r } else { (c + r).min(self.conv.out_channels - 1) }
+        };
         match &self.weights {
             Weights::Panels(w) => {
                 let outer = item.group * w.strides[0] + item.phase * w.strides[1];
                 let base = outer + c * self.depth;
-                Left { buf: self.args.buf(w.arg), rows: (0..rows).map(|r| base + r).collect(), step: b.int(rows) }
+                Left {
+                    buf: self.args.buf(w.arg),
+                    rows: (0..rows).map(|r| base + r).collect(),
+                    step: b.int(rows),
+                }
             }
             Weights::InPlace(w) => {
                 let base = index(b, w, &[item.group]);
@@ -277,8 +314,11 @@ impl<'a, 'b> Loops<'a, 'b> {
             b.for_(0, conv.in_channels, |i| {
                 b.for_(0, all, |u| {
                     let (mut at, mut inside) = (vec![item.group, c, i], None);
-                    for ((u, axis), (&phase, &kernel)) in
-                        b.unravel(u, &taps).into_iter().zip(&self.axes).zip(item.phases.iter().zip(&conv.kernel))
+                    for ((u, axis), (&phase, &kernel)) in b
+                        .unravel(u, &taps)
+                        .into_iter()
+                        .zip(&self.axes)
+                        .zip(item.phases.iter().zip(&conv.kernel))
                     {
                         let tap = table(b, &axis.first, phase) + u * axis.tap_period;
                         inside = Some(inside.map_or(tap.lt(kernel), |x: Expr<'b>| x.and(tap.lt(kernel))));
@@ -305,14 +345,26 @@ impl<'a, 'b> Loops<'a, 'b> {
                 }))
             }
         };
-        View { buf: self.args.buf(access.arg), base: index(b, access, &[item.image]), row: b.dim(&access.strides[1]), column }
+        View {
+            buf: self.args.buf(access.arg),
+            base: index(b, access, &[item.image]),
+            row: b.dim(&access.strides[1]),
+            column,
+        }
     }
 
     /// The output coordinates of a pixel of the item's phase.
     fn places(&self, item: &Item<'b>) -> impl Fn(Expr<'b>) -> Vec<Expr<'b>> + use<'b> {
         let (b, outputs, phases) = (self.b, self.outputs.clone(), item.phases.clone());
         let steps: Vec<i64> = self.axes.iter().map(|a| a.offsets.len() as i64).collect();
-        move |j| b.unravel(j, &outputs).into_iter().zip(&steps).zip(&phases).map(|((q, &s), &r)| q * s + r).collect()
+        move |j| {
+            b.unravel(j, &outputs)
+                .into_iter()
+                .zip(&steps)
+                .zip(&phases)
+                .map(|((q, &s), &r)| q * s + r)
+                .collect()
+        }
     }
 
     /// Whether a pixel of the item's phase lies in the output.
@@ -368,7 +420,11 @@ fn row_major(w: &Access, conv: &Conv) -> bool {
 /// Whether each output pixel reads just the input pixel at its place.
 fn reads_in_place(conv: &Conv) -> bool {
     let plain = |list: &[i64], value: i64| list.iter().all(|&x| x == value);
-    plain(&conv.kernel, 1) && plain(&conv.strides, 1) && plain(&conv.pads, 0) && conv.input == conv.output && flat(&conv.x, &conv.input)
+    plain(&conv.kernel, 1)
+        && plain(&conv.strides, 1)
+        && plain(&conv.pads, 0)
+        && conv.input == conv.output
+        && flat(&conv.x, &conv.input)
 }
 
 fn declare(b: &Builder, conv: &Conv) -> Args {

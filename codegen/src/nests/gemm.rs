@@ -65,7 +65,10 @@ impl Gemm {
                 Operand::Packed(panels) => panels.strides[at] == 0,
             };
             let regular = |x: &Access| x.strides[at] == &x.strides[at + 1] * &gemm.m;
-            if !shared || !regular(a) || !gemm.epilogue.accesses.iter().chain([&gemm.epilogue.out]).all(regular) {
+            if !shared
+                || !regular(a)
+                || !gemm.epilogue.accesses.iter().chain([&gemm.epilogue.out]).all(regular)
+            {
                 break;
             }
             let (mut a, mut epilogue) = (a.clone(), gemm.epilogue.clone());
@@ -112,8 +115,13 @@ impl<'a, 'b> Loops<'a, 'b> {
         let few = gemm.m.known().is_some_and(|m| m <= PACK_ROWS);
         let columns = match &gemm.b {
             Operand::Packed(panels) => Columns::Panels(panels.clone()),
-            Operand::Strided(access) if few && access.strides[gemm.batch.len() + 1] == 1 => Columns::InPlace(access.clone()),
-            Operand::Strided(access) => Columns::Packed(access.clone(), b.scratch("panel", sum, (&gemm.k + i64::from(shape.lanes)) * shape.width())),
+            Operand::Strided(access) if few && access.strides[gemm.batch.len() + 1] == 1 => {
+                Columns::InPlace(access.clone())
+            }
+            Operand::Strided(access) => Columns::Packed(
+                access.clone(),
+                b.scratch("panel", sum, (&gemm.k + i64::from(shape.lanes)) * shape.width()),
+            ),
         };
         let packs = matches!(columns, Columns::Packed(..));
         let block = block(gemm, shape, packs);
@@ -122,7 +130,8 @@ impl<'a, 'b> Loops<'a, 'b> {
             _ => None,
         };
         let last = gemm.batch.len() + 1;
-        let flat = |x: &Access| x.strides[last] == 1 || (x.strides[last] == 0 && x.arg != gemm.epilogue.out.arg);
+        let flat =
+            |x: &Access| x.strides[last] == 1 || (x.strides[last] == 0 && x.arg != gemm.epilogue.out.arg);
         let stage = Writer::stage(b, &gemm.epilogue, sum, shape, flat);
         Loops { b, gemm, args, sum, shape, block, columns, rows, stage }
     }
@@ -138,7 +147,11 @@ impl<'a, 'b> Loops<'a, 'b> {
         let (batch, rest) = at.split_at(gemm.batch.len());
         let (first, column) = (rest[1] * self.block, rest[0] * self.shape.width());
         let m = b.dim(&gemm.m);
-        let end = if gemm.m.known().is_some_and(|m| m % self.block == 0) { first + self.block } else { m.min(first + self.block) };
+        let end = if gemm.m.known().is_some_and(|m| m % self.block == 0) {
+            first + self.block
+        } else {
+            m.min(first + self.block)
+        };
         let even = gemm.n.known().is_some_and(|n| n % self.shape.width() == 0);
         let left = (!even).then(|| b.dim(&gemm.n) - column);
         let right = self.right(batch, rest[0], column, left);
@@ -154,7 +167,13 @@ impl<'a, 'b> Loops<'a, 'b> {
         Dim::product(&grid)
     }
 
-    fn right(&self, batch: &[Expr<'b>], panel: Expr<'b>, column: Expr<'b>, left: Option<Expr<'b>>) -> Right<'b> {
+    fn right(
+        &self,
+        batch: &[Expr<'b>],
+        panel: Expr<'b>,
+        column: Expr<'b>,
+        left: Option<Expr<'b>>,
+    ) -> Right<'b> {
         let (b, width) = (self.b, self.shape.width());
         let unmasked = || vec![None; self.shape.vectors as usize];
         match &self.columns {
@@ -208,17 +227,24 @@ impl<'a, 'b> Loops<'a, 'b> {
     }
 
     /// Copies columns that stand one after the other, in squares of a vector's size.
-    fn pack_transposed(&self, src: Buf, from: Expr<'b>, across: Expr<'b>, panel: Buf, left: Option<Expr<'b>>) {
+    fn pack_transposed(
+        &self,
+        src: Buf,
+        from: Expr<'b>,
+        across: Expr<'b>,
+        panel: Buf,
+        left: Option<Expr<'b>>,
+    ) {
         let (b, shape) = (self.b, self.shape);
         let (k, lanes) = (b.dim(&self.gemm.k), i64::from(shape.lanes));
         let last = left.map(|n| n - 1);
         b.for_step(LoopKind::Serial, 0, shape.width(), lanes, |j| {
-            let columns: Vec<Expr<'b>> = (0..lanes)
-                .map(|l| from + last.map_or(j + l, |last| (j + l).min(last)) * across)
-                .collect();
+            let columns: Vec<Expr<'b>> =
+                (0..lanes).map(|l| from + last.map_or(j + l, |last| (j + l).min(last)) * across).collect();
             b.for_step(LoopKind::Serial, 0, k, lanes, |i| {
                 let mask = b.first_lanes(k - i, shape.lanes);
-                let square = columns.iter().map(|c| b.load_masked(src, *c + i, mask).cast(self.sum)).collect();
+                let square =
+                    columns.iter().map(|c| b.load_masked(src, *c + i, mask).cast(self.sum)).collect();
                 for (l, x) in transposed(b, square).into_iter().enumerate() {
                     b.store(panel, (i + l as i64) * shape.width() + j, x);
                 }
@@ -227,7 +253,12 @@ impl<'a, 'b> Loops<'a, 'b> {
     }
 
     /// Where the rows of a tile stand: those beyond the last repeat it.
-    fn left(&self, batch: &[Expr<'b>], first: Expr<'b>, end: Expr<'b>) -> impl Fn(Expr<'b>) -> Left<'b> + use<'b> {
+    fn left(
+        &self,
+        batch: &[Expr<'b>],
+        first: Expr<'b>,
+        end: Expr<'b>,
+    ) -> impl Fn(Expr<'b>) -> Left<'b> + use<'b> {
         let (b, tile) = (self.b, self.shape.rows);
         let k = b.dim(&self.gemm.k);
         let even = self.gemm.m.known().is_some_and(|m| m % tile == 0);
@@ -283,7 +314,8 @@ fn declare(b: &Builder, gemm: &Gemm) -> Args {
 fn block(gemm: &Gemm, shape: Shape, packs: bool) -> i64 {
     let few = if packs { 16 } else { 8 };
     let Some(m) = gemm.m.known() else { return shape.rows * 16 };
-    let others: Option<i64> = gemm.batch.iter().chain([&gemm.n.ceil_div(shape.width())]).map(Dim::known).product();
+    let others: Option<i64> =
+        gemm.batch.iter().chain([&gemm.n.ceil_div(shape.width())]).map(Dim::known).product();
     let wanted = ITEMS / others.unwrap_or(1).clamp(1, ITEMS);
     let tiles = ceil_div(m, shape.rows);
     (ceil_div(tiles, wanted).max(few).min(tiles).min(64)).max(1) * shape.rows

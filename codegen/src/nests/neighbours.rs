@@ -60,7 +60,12 @@ impl<'b> Neighbours<'_, 'b> {
                 let at = b.unravel(first + j, self.outputs);
                 let last = self.axes.len() - 1;
                 let len = (b.dim(&self.outputs[last]) - at[last]).min(count - j);
-                self.taps(&at, 0, Run { inside: None, row: self.base, start: b.int(0), len, to: j }, b.int(0));
+                self.taps(
+                    &at,
+                    0,
+                    Run { inside: None, row: self.base, start: b.int(0), len, to: j },
+                    b.int(0),
+                );
                 done.set(j + len);
             },
         );
@@ -77,7 +82,12 @@ impl<'b> Neighbours<'_, 'b> {
             } else {
                 let here = place.ge(0).and(place.lt(b.dim(&self.input[axis])));
                 let inside = Some(run.inside.map_or(here, |i| i.and(here)));
-                self.taps(at, axis + 1, Run { inside, row: run.row + place * b.dim(&self.strides[1 + axis]), ..run }, tap);
+                self.taps(
+                    at,
+                    axis + 1,
+                    Run { inside, row: run.row + place * b.dim(&self.strides[1 + axis]), ..run },
+                    tap,
+                );
             }
         });
     }
@@ -119,7 +129,9 @@ impl<'b> Neighbours<'_, 'b> {
                     let value = match (zero, step) {
                         (true, _) => b.constant(Ty { dtype: self.dtype, lanes: self.lanes }, 0i64),
                         (false, 1) => load(0),
-                        (false, _) => b.shuffle(load(0), load(1), &(0..self.lanes).map(|l| 2 * l).collect::<Vec<_>>()),
+                        (false, _) => {
+                            b.shuffle(load(0), load(1), &(0..self.lanes).map(|l| 2 * l).collect::<Vec<_>>())
+                        }
                     };
                     b.store_masked(self.to, run.to + c * self.channel() + v, value.cast(self.dtype), wanted);
                 });
@@ -148,7 +160,9 @@ impl<'b> Neighbours<'_, 'b> {
                 });
             };
             match run.inside {
-                Some(inside) => b.if_else(inside, copy, || b.vectorize(0, run.len, |j| b.store(self.to, to + j, zero))),
+                Some(inside) => {
+                    b.if_else(inside, copy, || b.vectorize(0, run.len, |j| b.store(self.to, to + j, zero)))
+                }
                 None => copy(),
             }
         });

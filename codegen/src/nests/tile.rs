@@ -65,7 +65,14 @@ impl Shape {
 
     /// The best shape for `m` by `n` results (`None`: large), of a number of rows in `rows` and
     /// of vectors in `vectors`.
-    pub fn choose(unit: VectorUnit, dtype: DType, m: Option<i64>, n: Option<i64>, rows: RangeInclusive<i64>, vectors: &[i64]) -> Shape {
+    pub fn choose(
+        unit: VectorUnit,
+        dtype: DType,
+        m: Option<i64>,
+        n: Option<i64>,
+        rows: RangeInclusive<i64>,
+        vectors: &[i64],
+    ) -> Shape {
         let lanes = unit.lanes(dtype);
         let (m, n) = (m.unwrap_or(1 << 16).max(1), n.unwrap_or(1 << 16).max(1));
         let wide = ceil_div(n, i64::from(lanes));

@@ -91,7 +91,12 @@ impl<'b> View<'b> {
     pub fn matrix(b: &'b Builder, args: &Args, access: &Access, leading: &[Expr<'b>]) -> View<'b> {
         let rank = access.strides.len();
         let column = Column::stride(b, &access.strides[rank - 1]);
-        View { buf: args.buf(access.arg), base: index(b, access, leading), row: b.dim(&access.strides[rank - 2]), column }
+        View {
+            buf: args.buf(access.arg),
+            base: index(b, access, leading),
+            row: b.dim(&access.strides[rank - 2]),
+            column,
+        }
     }
 
     fn index(&self, i: Expr<'b>, j: Expr<'b>) -> Expr<'b> {
@@ -129,7 +134,17 @@ impl<'a, 'b> Writer<'a, 'b> {
     /// Whether a function is so long that it is computed in a loop over the tile.
     pub fn is_heavy(f: &Scalar) -> bool {
         let weight = |n: &Node| match n {
-            Node::Prim(Prim::Add | Prim::Sub | Prim::Mul | Prim::Min | Prim::Max | Prim::Neg | Prim::Abs | Prim::Select, _) => 1,
+            Node::Prim(
+                Prim::Add
+                | Prim::Sub
+                | Prim::Mul
+                | Prim::Min
+                | Prim::Max
+                | Prim::Neg
+                | Prim::Abs
+                | Prim::Select,
+                _,
+            ) => 1,
             Node::Prim(Prim::Lt | Prim::Le | Prim::Eq | Prim::Div, _) => 1,
             Node::Prim(..) => LIGHT + 1,
             _ => 0,
@@ -146,7 +161,8 @@ impl<'a, 'b> Writer<'a, 'b> {
         stage: Option<Buf>,
         view: impl Fn(&Access) -> View<'b>,
     ) -> Writer<'a, 'b> {
-        let dtypes = std::iter::once(sum).chain(epilogue.accesses.iter().map(|a| register_dtype(a.dtype))).collect();
+        let dtypes =
+            std::iter::once(sum).chain(epilogue.accesses.iter().map(|a| register_dtype(a.dtype))).collect();
         let loads = epilogue.accesses.iter().map(&view).collect();
         let result = register_dtype(epilogue.out.dtype);
         Writer { b, f: &epilogue.f, dtypes, loads, out: view(&epilogue.out), result, stage, keep: None }
@@ -154,7 +170,13 @@ impl<'a, 'b> Writer<'a, 'b> {
 
     /// Scratch memory for one tile, where the epilogue needs it: its function is heavy, or some access has
     /// columns that are not side by side.
-    pub fn stage(b: &Builder, epilogue: &Epilogue, sum: DType, shape: Shape, flat: impl Fn(&Access) -> bool) -> Option<Buf> {
+    pub fn stage(
+        b: &Builder,
+        epilogue: &Epilogue,
+        sum: DType,
+        shape: Shape,
+        flat: impl Fn(&Access) -> bool,
+    ) -> Option<Buf> {
         let awkward = !epilogue.accesses.iter().chain([&epilogue.out]).all(flat);
         (Self::is_heavy(&epilogue.f) || awkward).then(|| b.scratch("tile", sum, shape.rows * shape.width()))
     }

@@ -63,9 +63,21 @@ impl Loaded {
         end: i64,
         scratch: usize,
     ) {
-        let mut scratch = vec![0u64; scratch / 8 + 16];
+        self.run_with(kernel, args, dims, begin, end, &mut vec![0; scratch + 128]);
+    }
+
+    /// As [`Loaded::run`], with scratch memory of at least 64 bytes more than the nest asks for.
+    pub fn run_with(
+        &self,
+        kernel: usize,
+        args: &mut [&mut [u8]],
+        dims: &[i64],
+        begin: i64,
+        end: i64,
+        scratch: &mut [u8],
+    ) {
         let pointers: Vec<*mut u8> = args.iter_mut().map(|a| a.as_mut_ptr()).collect();
-        let start = scratch.as_mut_ptr().cast::<u8>();
+        let start = scratch.as_mut_ptr();
         // SAFETY: the caller passes buffers as large as the kernel's nest asks for.
         unsafe {
             let aligned = start.add(start.align_offset(64));

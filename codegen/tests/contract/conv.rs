@@ -35,7 +35,9 @@ impl Sizes<'_> {
         let input: Vec<Dim> = (0..self.input.len()).map(size).collect();
         let output: Vec<Dim> = input.iter().enumerate().map(|(i, d)| self.output(i, d)).collect();
         let batch = if symbolic { Dim::symbol("n") } else { self.batch.into() };
-        let shape = |channels: i64, spatial: &[Dim]| [&[batch.clone(), (self.groups * channels).into()], spatial].concat();
+        let shape = |channels: i64, spatial: &[Dim]| {
+            [&[batch.clone(), (self.groups * channels).into()], spatial].concat()
+        };
         let [ic, oc] = self.channels;
         let (x, y) = (shape(ic, &input), shape(oc, &output));
         let mut bias = Access::scalar(2, DType::F32, y.len());
@@ -50,7 +52,15 @@ impl Sizes<'_> {
             dilations: self.dilations.to_vec(),
             transposed: self.transposed,
             x: Access::row_major(0, DType::F32, &x),
-            w: Operand::Strided(Conv::weights(1, DType::F32, self.groups, oc, ic, self.kernel, self.transposed)),
+            w: Operand::Strided(Conv::weights(
+                1,
+                DType::F32,
+                self.groups,
+                oc,
+                ic,
+                self.kernel,
+                self.transposed,
+            )),
             epilogue: Epilogue {
                 accesses: vec![bias, Access::row_major(3, DType::F32, &y)],
                 f: Scalar::build(3, |_, x| (x[0] + x[1]).max(-0.5) + x[2]),
@@ -77,7 +87,8 @@ impl Sizes<'_> {
         let x = self.batch * self.groups * ic * self.input.iter().product::<i64>();
         let w = self.groups * ic * oc * self.kernel.iter().product::<i64>();
         let lens = [x, w, self.groups * oc, y, y];
-        let args: Vec<Tensor> = lens.iter().zip(1..).map(|(&n, i)| random(DType::F32, n as usize, i)).collect();
+        let args: Vec<Tensor> =
+            lens.iter().zip(1..).map(|(&n, i)| random(DType::F32, n as usize, i)).collect();
         let mut expected: Vec<Vec<f64>> = args.iter().map(Tensor::to_f64s).collect();
         let Operand::Strided(weights) = &conv.w else { panic!("packed already") };
         each(&[&[self.batch, self.groups * oc], &output[..]].concat(), |at| {
@@ -139,8 +150,26 @@ fn padded_and_strided() {
     Sizes { strides: &[2, 2], ..PLAIN }.check();
     Sizes { strides: &[1, 3], pads: &[0, 2], ..PLAIN }.check();
     Sizes { pads: &[2, 0], pads_end: &[0, 3], dilations: &[2, 3], ..PLAIN }.check();
-    Sizes { channels: [3, 64], input: &[37, 41], kernel: &[7, 7], strides: &[2, 2], pads: &[3, 3], pads_end: &[3, 3], ..PLAIN }.check();
-    Sizes { channels: [3, 20], input: &[32, 32], kernel: &[16, 16], strides: &[16, 16], pads: &[0, 0], pads_end: &[0, 0], ..PLAIN }.check();
+    Sizes {
+        channels: [3, 64],
+        input: &[37, 41],
+        kernel: &[7, 7],
+        strides: &[2, 2],
+        pads: &[3, 3],
+        pads_end: &[3, 3],
+        ..PLAIN
+    }
+    .check();
+    Sizes {
+        channels: [3, 20],
+        input: &[32, 32],
+        kernel: &[16, 16],
+        strides: &[16, 16],
+        pads: &[0, 0],
+        pads_end: &[0, 0],
+        ..PLAIN
+    }
+    .check();
 }
 
 #[test]
@@ -156,10 +185,27 @@ fn pointwise() {
 fn grouped_and_of_other_ranks() {
     Sizes { groups: 3, channels: [4, 7], ..PLAIN }.check();
     Sizes { groups: 5, channels: [1, 1], ..PLAIN }.check();
-    let line = Sizes { input: &[70], kernel: &[5], strides: &[2], pads: &[2], pads_end: &[1], dilations: &[1], ..PLAIN };
+    let line = Sizes {
+        input: &[70],
+        kernel: &[5],
+        strides: &[2],
+        pads: &[2],
+        pads_end: &[1],
+        dilations: &[1],
+        ..PLAIN
+    };
     line.check();
     let strides = [1, 2, 1];
-    Sizes { input: &[4, 9, 17], kernel: &[2, 3, 3], strides: &strides, pads: &[1; 3], pads_end: &[0; 3], dilations: &[1; 3], ..PLAIN }.check();
+    Sizes {
+        input: &[4, 9, 17],
+        kernel: &[2, 3, 3],
+        strides: &strides,
+        pads: &[1; 3],
+        pads_end: &[0; 3],
+        dilations: &[1; 3],
+        ..PLAIN
+    }
+    .check();
 }
 
 #[test]
@@ -171,5 +217,15 @@ fn transposed() {
     Sizes { strides: &[2, 3], pads_end: &[0, -1], groups: 2, ..transposed }.check();
     Sizes { strides: &[2, 3], dilations: &[2, 2], ..transposed }.check();
     Sizes { strides: &[3, 2], kernel: &[2, 1], pads: &[0, 0], pads_end: &[0, 0], ..transposed }.check();
-    Sizes { transposed: true, input: &[20], kernel: &[4], strides: &[2], pads: &[1], pads_end: &[1], dilations: &[1], ..PLAIN }.check();
+    Sizes {
+        transposed: true,
+        input: &[20],
+        kernel: &[4],
+        strides: &[2],
+        pads: &[1],
+        pads_end: &[1],
+        dilations: &[1],
+        ..PLAIN
+    }
+    .check();
 }

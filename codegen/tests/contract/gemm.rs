@@ -14,7 +14,14 @@ fn check(gemm: &Gemm, bind: &Bindings, buffers: &[(DType, usize)], constants: &[
     check_on(gemm, &target(), bind, buffers, constants, tolerance);
 }
 
-fn check_on(gemm: &Gemm, target: &TargetSpec, bind: &Bindings, buffers: &[(DType, usize)], constants: &[usize], tolerance: f64) {
+fn check_on(
+    gemm: &Gemm,
+    target: &TargetSpec,
+    bind: &Bindings,
+    buffers: &[(DType, usize)],
+    constants: &[usize],
+    tolerance: f64,
+) {
     let mut args: Vec<Tensor> = buffers.iter().zip(1..).map(|(&(t, n), i)| random(t, n, i)).collect();
     let mut expected: Vec<Vec<f64>> = args.iter().map(Tensor::to_f64s).collect();
     let (Operand::Strided(a), Operand::Strided(b)) = (&gemm.a, &gemm.b) else { panic!("packed already") };
@@ -37,7 +44,8 @@ fn check_on(gemm: &Gemm, target: &TargetSpec, bind: &Bindings, buffers: &[(DType
     });
     let mut packed = gemm.clone();
     for &c in constants {
-        args[c] = if c == b.arg { packed.pack_b(&args[c], target) } else { packed.pack_a(&args[c], target) }.unwrap();
+        args[c] = if c == b.arg { packed.pack_b(&args[c], target) } else { packed.pack_a(&args[c], target) }
+            .unwrap();
     }
     let nest = packed.nest("gemm", target);
     let text = nest.to_string();
@@ -60,7 +68,16 @@ fn plain(batch: &[Dim], m: Dim, n: Dim, k: Dim, dtype: DType, out: DType) -> Gem
 
 #[test]
 fn many_shapes_with_constant_and_other_columns() {
-    for [m, n, k] in [[1, 1, 1], [1, 100, 37], [5, 7, 3], [6, 64, 16], [13, 130, 70], [33, 48, 129], [128, 65, 17], [3, 16, 0]] {
+    for [m, n, k] in [
+        [1, 1, 1],
+        [1, 100, 37],
+        [5, 7, 3],
+        [6, 64, 16],
+        [13, 130, 70],
+        [33, 48, 129],
+        [128, 65, 17],
+        [3, 16, 0],
+    ] {
         let gemm = plain(&[], m.into(), n.into(), k.into(), DType::F32, DType::F32);
         let sizes = [m * k, k * n, m * n].map(|n| (DType::F32, n as usize));
         check(&gemm, &Bindings::new(), &sizes, &[1], 1e-5);
@@ -88,7 +105,9 @@ fn symbolic_sizes() {
 #[test]
 fn transposed_operands_and_results() {
     for [m, n, k] in [[40, 70, 50], [3, 20, 19], [100, 17, 33]] {
-        for (ta, tb, tc) in [(true, false, false), (false, true, false), (false, false, true), (true, true, true)] {
+        for (ta, tb, tc) in
+            [(true, false, false), (false, true, false), (false, false, true), (true, true, true)]
+        {
             let mut gemm = plain(&[], m.into(), n.into(), k.into(), DType::F32, DType::F32);
             let swap = |o: &mut Operand, rows: i64| match o {
                 Operand::Strided(a) => a.strides = dims(&[1, rows]),
@@ -114,13 +133,20 @@ fn transposed_operands_and_results() {
 fn batches_broadcast_and_merge() {
     let (b, h, m, n, k) = (2, 3, 9, 40, 11);
     let mut gemm = plain(&dims(&[b, h]), m.into(), n.into(), k.into(), DType::F32, DType::F32);
-    gemm.a = Operand::Strided(Access { strides: dims(&[0, m * k, k, 1]), ..Access::row_major(0, DType::F32, &[]) });
-    gemm.b = Operand::Strided(Access { strides: dims(&[k * n, 0, n, 1]), ..Access::row_major(1, DType::F32, &[]) });
+    gemm.a = Operand::Strided(Access {
+        strides: dims(&[0, m * k, k, 1]),
+        ..Access::row_major(0, DType::F32, &[])
+    });
+    gemm.b = Operand::Strided(Access {
+        strides: dims(&[k * n, 0, n, 1]),
+        ..Access::row_major(1, DType::F32, &[])
+    });
     let sizes = [h * m * k, b * k * n, b * h * m * n].map(|n| (DType::F32, n as usize));
     check(&gemm, &Bindings::new(), &sizes, &[1], 1e-5);
     check(&gemm, &Bindings::new(), &sizes, &[], 1e-5);
     let mut gemm = plain(&[Dim::symbol("b"), 4.into()], 5.into(), n.into(), k.into(), DType::F32, DType::F32);
-    gemm.b = Operand::Strided(Access { strides: dims(&[0, 0, n, 1]), ..Access::row_major(1, DType::F32, &[]) });
+    gemm.b =
+        Operand::Strided(Access { strides: dims(&[0, 0, n, 1]), ..Access::row_major(1, DType::F32, &[]) });
     assert!(gemm.merged().batch.is_empty());
     let sizes = [3 * 20 * k, k * n, 3 * 20 * n].map(|n| (DType::F32, n as usize));
     check(&gemm, &Bindings::from([("b", 3)]), &sizes, &[1], 1e-5);
@@ -129,7 +155,15 @@ fn batches_broadcast_and_merge() {
 #[test]
 fn element_types() {
     use DType::{BF16, F16, F32, F64, I8, I32, I64, U8};
-    for (a, b, out) in [(F64, F64, F64), (F16, F16, F16), (BF16, BF16, F32), (U8, I8, I32), (I8, I8, I32), (I32, I32, I32), (I64, I64, I64)] {
+    for (a, b, out) in [
+        (F64, F64, F64),
+        (F16, F16, F16),
+        (BF16, BF16, F32),
+        (U8, I8, I32),
+        (I8, I8, I32),
+        (I32, I32, I32),
+        (I64, I64, I64),
+    ] {
         for [m, n, k] in [[1, 33, 20], [20, 70, 31]] {
             let mut gemm = plain(&[], m.into(), n.into(), k.into(), a, out);
             gemm.b = Operand::Strided(Access::row_major(1, b, &dims(&[k, n])));
@@ -144,14 +178,18 @@ fn element_types() {
 #[test]
 fn epilogues() {
     let (m, n, k) = (19, 75, 40);
-    let row = |arg, strides: [i64; 2]| Access { strides: dims(&strides), ..Access::row_major(arg, DType::F32, &[]) };
+    let row = |arg, strides: [i64; 2]| Access {
+        strides: dims(&strides),
+        ..Access::row_major(arg, DType::F32, &[])
+    };
     let light = Scalar::build(3, |_, x| (x[0] + x[1]).max(0.0) + x[2]);
     let heavy = Scalar::build(3, |_, x| (x[0] + x[1]).tanh() * x[2]);
     for f in [light, heavy] {
         for out in [[n, 1], [1, m], [2 * n, 2]] {
             for bias in [[0, 1], [1, 0], [0, 0]] {
                 let mut gemm = plain(&[], m.into(), n.into(), k.into(), DType::F32, DType::F32);
-                gemm.epilogue = Epilogue { accesses: vec![row(2, bias), row(3, [n, 1])], f: f.clone(), out: row(4, out) };
+                gemm.epilogue =
+                    Epilogue { accesses: vec![row(2, bias), row(3, [n, 1])], f: f.clone(), out: row(4, out) };
                 let sizes = [m * k, k * n, n, m * n, m * n * 4].map(|n| (DType::F32, n as usize));
                 check(&gemm, &Bindings::new(), &sizes, &[1], 1e-5);
             }

@@ -19,7 +19,11 @@ pub fn random(dtype: DType, count: usize, seed: u64) -> Tensor {
         state ^= state >> 7;
         state ^= state << 17;
         let unit = (state >> 11) as f64 / (1u64 << 53) as f64;
-        if dtype.is_float() { unit * 2.0 - 1.0 } else { (unit * 15.0).floor() - if dtype.is_signed() { 7.0 } else { 0.0 } }
+        if dtype.is_float() {
+            unit * 2.0 - 1.0
+        } else {
+            (unit * 15.0).floor() - if dtype.is_signed() { 7.0 } else { 0.0 }
+        }
     });
     Tensor::from_f64s(dtype, [count], values)
 }
@@ -47,7 +51,13 @@ pub fn evaluate(f: &Scalar, args: &[f64]) -> f64 {
 }
 
 /// The result of an epilogue for one element, and its place.
-pub fn finish(epilogue: &Epilogue, sum: f64, at: &[i64], buffers: &[Vec<f64>], bind: &Bindings) -> (usize, f64) {
+pub fn finish(
+    epilogue: &Epilogue,
+    sum: f64,
+    at: &[i64],
+    buffers: &[Vec<f64>],
+    bind: &Bindings,
+) -> (usize, f64) {
     let loads = epilogue.accesses.iter().map(|a| buffers[a.arg][place(a, at, bind)]);
     let args: Vec<f64> = std::iter::once(sum).chain(loads).collect();
     (place(&epilogue.out, at, bind), evaluate(&epilogue.f, &args))
