@@ -3,7 +3,7 @@
 //! Edges are the only record of use. A node keeps its in-edges in operand order, so operand `i` is one
 //! lookup and nobody sorts edges; an edge says which result of its source it carries. There are five
 //! mutations: [`Graph::add`], [`Graph::replace`], [`Graph::set_operand`], [`Graph::set_outputs`] and
-//! [`Graph::remove_dead`].
+//! [`Graph::remove_dead`], of which [`Graph::prune`] is the part that starts at one node.
 use crate::facts::{self, Fact};
 use crate::ops::{Infer, Op};
 use crate::types::Type;
@@ -147,6 +147,10 @@ impl Graph {
     pub fn node(&self, id: NodeId) -> &Node {
         &self.g[id]
     }
+    /// Whether the node has not been removed.
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.g.contains_node(id)
+    }
     /// The op that makes a value.
     pub fn op(&self, v: Value) -> &Op {
         &self.g[v.node].op
@@ -278,6 +282,37 @@ impl Graph {
     pub fn remove_dead(&mut self) {
         let live: HashSet<NodeId> = self.order().into_iter().chain(self.inputs.iter().copied()).collect();
         self.g.retain_nodes(|_, id| live.contains(&id));
+    }
+
+    /// Removes a node if nothing uses it, then operands that nothing uses any more, as
+    /// [`Graph::remove_dead`] would; inputs stay. The operands that stay.
+    pub fn prune(&mut self, id: NodeId) -> Vec<NodeId> {
+        let (mut stack, mut kept) = (vec![id], Vec::new());
+        while let Some(id) = stack.pop() {
+            if !self.contains(id) {
+                continue;
+            }
+            let used = self.g.edges_directed(id, Outgoing).next().is_some()
+                || self.outputs.iter().any(|o| o.node == id)
+                || matches!(self.node(id).op, Op::Input { .. });
+            if used {
+                kept.push(id);
+            } else {
+                stack.extend(self.operands(id).map(|o| o.node));
+                self.g.remove_node(id);
+            }
+        }
+        kept
+    }
+
+    /// The sub-graphs of a node, to change what they compute with; their inputs and outputs keep their types.
+    pub fn regions_mut(&mut self, id: NodeId) -> Vec<&mut Graph> {
+        self.g[id].op.regions_mut()
+    }
+
+    /// Forgets all but the first `count` requirements.
+    pub(crate) fn truncate_requirements(&mut self, count: usize) {
+        self.requirements.truncate(count);
     }
 
     /// Program order: operands first, left to right, from the outputs; inputs that nobody uses are left out.

@@ -7,6 +7,7 @@ pub mod graph;
 mod index;
 pub mod interp;
 pub mod ops;
+pub mod rewrite;
 pub mod scalar;
 pub mod text;
 pub mod types;

@@ -1,1 +1,67 @@
-//! The graph passes of the Sardonyx compiler.
+//! The graph passes of the Sardonyx compiler: plain functions on a graph, one file each.
+//!
+//! A pass changes no output value and no output type. It is deterministic, does nothing the second time, and
+//! cannot fail: what does not apply is left alone. [`PASSES`] is the one list of them; in which order they
+//! run is the caller's choice.
+//!
+//! Must not know: kernels, ONNX; of targets only what [`Options`] says.
+mod algebra;
+mod common;
+mod driver;
+mod fold;
+pub mod pattern;
+
+pub use driver::{Driver, Timing};
+
+use sardonyx_ir::Graph;
+use sardonyx_ir::rewrite::{RuleSet, Trace};
+
+/// What the caller asks of the passes.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// The rewrites made so far; limits them, and collects near-misses.
+    pub trace: Trace,
+}
+
+/// A pass.
+pub struct Pass {
+    /// Its name, as the command line has it.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub about: &'static str,
+    /// Runs it on a graph, sub-graphs not included.
+    pub run: fn(&mut Graph, &Options),
+    /// The names of the rewrites that it makes.
+    pub rules: fn() -> Vec<&'static str>,
+}
+
+/// Every pass.
+pub static PASSES: &[Pass] = &[
+    Pass {
+        name: "fold",
+        about: "computes what is known at compile time",
+        run: fold::run,
+        rules: || fold::NAMES.to_vec(),
+    },
+    Pass {
+        name: "common",
+        about: "computes equal values once",
+        run: common::run,
+        rules: || common::NAMES.to_vec(),
+    },
+    Pass {
+        name: "algebra",
+        about: "simplifies arithmetic",
+        run: |g, o| apply(&algebra::rules(), g, o),
+        rules: || algebra::rules().names().collect(),
+    },
+];
+
+/// The pass of that name.
+pub fn pass(name: &str) -> Option<&'static Pass> {
+    PASSES.iter().find(|p| p.name == name)
+}
+
+fn apply(rules: &RuleSet, g: &mut Graph, options: &Options) {
+    rules.apply(g, &options.trace);
+}

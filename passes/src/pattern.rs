@@ -1,0 +1,44 @@
+//! What guards and passes ask of a graph again and again.
+use sardonyx_ir::{Graph, Value};
+use sardonyx_tensor::{DType, Tensor};
+
+/// The number a value is, if it is a constant of one element.
+pub fn number(g: &Graph, v: Value) -> Option<f64> {
+    g.const_value(v).filter(|t| t.len() == 1).map(|t| t.get_f64(0))
+}
+
+/// The one value that all elements of a tensor have.
+pub fn uniform(t: &Tensor) -> Option<f64> {
+    let width = t.dtype().size();
+    let first = t.bytes().get(..width)?;
+    t.bytes().chunks_exact(width).all(|e| e == first).then(|| t.get_f64(0))
+}
+
+/// Whether every value of `from` is a value of `to`.
+pub fn lossless(from: DType, to: DType) -> bool {
+    if from == to || from == DType::Bool {
+        return true;
+    }
+    match (from.is_float(), to.is_float()) {
+        (true, true) => {
+            float_digits(from).zip(float_digits(to)).is_some_and(|(a, b)| a.0 <= b.0 && a.1 <= b.1)
+        }
+        (false, true) => float_digits(to).is_some_and(|(digits, _)| from.bits() <= digits),
+        (false, false) if to != DType::Bool => {
+            let ((low, high), (least, most)) = (from.int_range(), to.int_range());
+            least <= low && high <= most
+        }
+        _ => false,
+    }
+}
+
+/// The bits of significand and exponent of the IEEE-like types.
+fn float_digits(t: DType) -> Option<(u32, u32)> {
+    match t {
+        DType::F64 => Some((53, 11)),
+        DType::F32 => Some((24, 8)),
+        DType::F16 => Some((11, 5)),
+        DType::BF16 => Some((8, 8)),
+        _ => None,
+    }
+}

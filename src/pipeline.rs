@@ -1,0 +1,19 @@
+//! The order of the passes.
+use sardonyx_ir::Graph;
+use sardonyx_passes::{Driver, Pass};
+
+/// Turns an imported graph into one that is ready for lowering.
+pub fn optimize(driver: &mut Driver, g: &mut Graph) {
+    // Folding first: it shows shapes and constants, on which everything else depends. Equal values become
+    // one before rules match, because a rule stops at values that are used elsewhere. What algebra leaves
+    // can often be folded again.
+    let simplify = [pass("fold"), pass("common"), pass("algebra")];
+    driver.repeat(&simplify, g, ROUNDS);
+}
+
+/// Simplification goes on until nothing changes; this is for graphs where that takes unusually long.
+const ROUNDS: usize = 8;
+
+fn pass(name: &str) -> &'static Pass {
+    sardonyx_passes::pass(name).unwrap_or_else(|| panic!("bug: there is no pass {name}"))
+}
