@@ -8,7 +8,7 @@ mod map;
 pub use map::indices;
 
 use crate::graph::{Graph, Value};
-use crate::ops::{Infer, Op};
+use crate::ops::{Infer, Op, control};
 use crate::types::Type;
 use sardonyx_tensor::{Bindings, DType, Dim, Tensor};
 use std::collections::HashMap;
@@ -94,31 +94,57 @@ fn eval_node(
         let origin: Vec<&str> = node.origin.names().collect();
         format!("{} ({})", node.op.name(), origin.join(", "))
     };
+    let failed = |reason| EvalError::Shape { what: what(), reason };
+    if !node.op.regions().is_empty() {
+        let results = control::eval(&node.op, operands, bindings).map_err(failed)?;
+        return unified(&node.types, results, bindings).map_err(failed);
+    }
     let mut op = node.op.clone();
     if let Op::Bind { dims } = &op {
         for (d, x) in dims.iter().zip(operands[0].to_i64s()) {
-            bind(d, x, bindings).map_err(|reason| EvalError::Shape { what: what(), reason })?;
+            bind(d, x, bindings).map_err(failed)?;
         }
     }
     op.map_dims(&mut |d| d.substitute(|s| bindings.get(s).map(Dim::from)));
-    let results = eval_op(&op, operands).map_err(|reason| EvalError::Shape { what: what(), reason })?;
-    for (ty, t) in node.types.iter().zip(&results) {
-        unify(ty, t, bindings).map_err(|reason| EvalError::Shape { what: what(), reason })?;
-    }
+    let results = eval_op(&op, operands).map_err(failed)?;
+    unified(&node.types, results, bindings).map_err(failed)
+}
+
+/// Results that have these types; symbols that have no value yet get one.
+fn unified(types: &[Type], results: Vec<Tensor>, bindings: &mut Bindings) -> Result<Vec<Tensor>, String> {
+    types.iter().zip(&results).try_for_each(|(ty, t)| unify(ty, t, bindings))?;
     Ok(results)
+}
+
+/// The most elements of a result that is evaluated.
+const MAX_ELEMENTS: i64 = 1 << 28;
+
+/// Fails where a result has no known size, or one that would not fit in memory. The size of a result that
+/// depends on the elements of the operands comes with it.
+fn check_sizes(op: &Op, types: &[Type]) -> Result<(), String> {
+    for t in types {
+        match t.elements().known() {
+            None if op.sizes_are_found() => {}
+            None => return Err(format!("the size of {t} is not known")),
+            Some(n) if n > MAX_ELEMENTS => return Err(format!("{t} is too large")),
+            Some(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// The results of one op, all dimensions in its attributes known.
 pub fn eval_op(op: &Op, operands: &[Tensor]) -> Result<Vec<Tensor>, String> {
     let types: Vec<Type> = operands.iter().map(type_of).collect();
     let results = op.infer(&mut Infer::new(&types))?;
-    Ok(match op.definition() {
+    check_sizes(op, &results)?;
+    match op.definition() {
         Some(d) => (d.eval)(op, operands, &results),
         None => {
             let f = op.scalar().expect("an op without a definition should have an expression");
-            vec![map::eval(&f, operands, &results[0])]
+            Ok(vec![map::eval(&f, operands, &results[0])])
         }
-    })
+    }
 }
 
 fn type_of(t: &Tensor) -> Type {

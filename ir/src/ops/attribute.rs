@@ -1,6 +1,7 @@
 //! Attributes of ops: how each type of attribute prints, parses, and carries symbolic dimensions.
 use crate::graph::Graph;
 use crate::text::{Parser, Result};
+use crate::types::Type;
 use sardonyx_tensor::{DType, Dim, Tensor};
 use std::fmt::Write;
 
@@ -83,6 +84,18 @@ impl Attribute for Dim {
     }
 }
 
+impl Attribute for Type {
+    fn print(&self, out: &mut String) {
+        write!(out, "{self}").expect("a string should take text");
+    }
+    fn parse(p: &mut Parser) -> Result<Type> {
+        p.ty()
+    }
+    fn map_dims(&mut self, f: &mut dyn FnMut(&Dim) -> Dim) {
+        self.shape.iter_mut().for_each(|d| *d = f(d));
+    }
+}
+
 impl<T: Attribute> Attribute for Vec<T> {
     fn print(&self, out: &mut String) {
         out.push('[');
@@ -150,6 +163,8 @@ words! {
     Interpolation { Nearest = "nearest", Linear = "linear", Cubic = "cubic" }
     /// How a resize maps an output coordinate to the input (ONNX Resize `coordinate_transformation_mode`).
     Coordinates { HalfPixel = "half_pixel", HalfPixelSymmetric = "half_pixel_symmetric", PytorchHalfPixel = "pytorch_half_pixel", AlignCorners = "align_corners", Asymmetric = "asymmetric", CropAndResize = "tf_crop_and_resize", TfHalfPixel = "tf_half_pixel_for_nn" }
+    /// What lies outside of a tensor that is sampled (ONNX GridSample `padding_mode`).
+    Padding { Zeros = "zeros", #[doc = "the nearest element"] Border = "border", #[doc = "mirrored at the border"] Reflection = "reflection" }
     /// How a nearest resize rounds (ONNX Resize `nearest_mode`).
     Nearest { RoundPreferFloor = "round_prefer_floor", RoundPreferCeil = "round_prefer_ceil", Floor = "floor", Ceil = "ceil" }
 }

@@ -125,3 +125,10 @@ macro_rules! ops { ($(
         fn $method(self $(, $arg: Self)* $(, $at: $ty)*) -> Self { Self::apply(Op::$Name { $($at),* }, &[self $(, $arg)*]) }
     };
 }
+
+/// The attributes of the op this definition belongs to.
+macro_rules! attributes {
+    ($op:expr, $Name:ident { $($at:ident),* }) => {
+        let Op::$Name { $($at,)* .. } = $op else { panic!("bug: the definition of another op") };
+    };
+}

@@ -10,8 +10,21 @@ mod infer;
 mod macros;
 mod table;
 
+#[macro_use]
+mod values;
+
+mod attention;
+pub(crate) mod control;
+mod conv;
+mod gather;
+mod matmul;
 mod movement;
+mod norm;
+mod order;
+mod pool;
+mod recurrent;
 mod reduce;
+mod resize;
 
 pub use attribute::{Attribute, Constant};
 pub use infer::{Infer, broadcast};
@@ -25,8 +38,9 @@ pub struct Definition {
     /// The types of the results, from the op's attributes and the operand types.
     pub infer: fn(&Op, &mut Infer) -> Result<Vec<Type>, String>,
     /// The results, accumulated in f64, from operands whose shapes the type rule has accepted. All
-    /// dimensions in attributes and in the given result types are known.
-    pub eval: fn(&Op, &[Tensor], &[Type]) -> Vec<Tensor>,
+    /// dimensions in attributes and in the given result types are known. Fails where the elements have no
+    /// meaning (an index out of range).
+    pub eval: fn(&Op, &[Tensor], &[Type]) -> Result<Vec<Tensor>, String>,
 }
 
 impl Op {
@@ -37,13 +51,23 @@ impl Op {
         if count < row.required || (!row.variadic && count > row.required + row.optional) {
             return Err(format!("takes {} operands, got {count}", row.arity()));
         }
-        match (self.definition(), self.scalar()) {
-            (Some(d), _) => (d.infer)(self, cx),
+        let types = match (self.definition(), self.scalar()) {
+            (Some(d), _) => (d.infer)(self, cx)?,
             (None, Some(f)) => {
                 let dtypes: Vec<_> = cx.operands().iter().map(|t| t.dtype).collect();
-                Ok(vec![Type { dtype: f.result(&dtypes)?, shape: cx.broadcast_all()? }])
+                vec![Type { dtype: f.result(&dtypes)?, shape: cx.broadcast_all()? }]
             }
             (None, None) => panic!("bug: {} has neither a definition nor an expression", self.name()),
+        };
+        let negative = |t: &&Type| t.shape.iter().any(|d| d.provably_le(-1));
+        match types.iter().find(negative) {
+            Some(t) => Err(format!("the result {t} of {} has a negative size", cx.listed())),
+            None => Ok(types),
         }
+    }
+
+    /// Whether the elements of the operands decide the sizes of the results; attributes name them.
+    pub fn sizes_are_found(&self) -> bool {
+        matches!(self, Op::NonZero { .. }) || !self.regions().is_empty()
     }
 }

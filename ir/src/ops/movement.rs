@@ -1,33 +1,10 @@
 //! Ops that make, move or repeat elements and compute none.
-use super::attribute::PadMode;
+use super::attribute::{PadMode, Reduction};
+use super::values::{gathered, known, size};
 use super::{Definition, Op};
 use crate::index::{strides, walk, walk_signed};
 use crate::types::Type;
 use sardonyx_tensor::{DType, Dim, Tensor};
-
-/// The attributes of the op this definition belongs to.
-macro_rules! attributes {
-    ($op:expr, $Name:ident { $($at:ident),* }) => {
-        let Op::$Name { $($at,)* .. } = $op else { panic!("bug: the definition of another op") };
-    };
-}
-
-/// A known dimension as a size.
-pub(super) fn size(d: &Dim) -> usize {
-    let n = d.known().expect("a dimension should be known when it is evaluated");
-    usize::try_from(n).expect("a dimension should not be negative")
-}
-
-/// The elements of `t` at these indices, in order.
-pub(super) fn gathered(t: &Tensor, shape: Vec<usize>, indices: impl Iterator<Item = usize>) -> Tensor {
-    let width = t.dtype().size();
-    let source = t.bytes();
-    let mut bytes = Vec::with_capacity(shape.iter().product::<usize>() * width);
-    for i in indices {
-        bytes.extend_from_slice(&source[i * width..(i + 1) * width]);
-    }
-    Tensor::new(t.dtype(), shape, bytes).expect("as many elements as the shape has")
-}
 
 impl Op {
     /// For an op that only moves elements of its operands: which of its `count` operands hold them. The
@@ -35,6 +12,9 @@ impl Op {
     pub fn moved_operands(&self, count: usize) -> Option<Vec<usize>> {
         Some(match self {
             Op::Reshape { .. } | Op::Transpose { .. } | Op::Expand { .. } | Op::Slice { .. } => vec![0],
+            Op::Gather { .. } | Op::GatherElements { .. } | Op::GatherNd { .. } => vec![0],
+            Op::ScatterElements { reduction: Reduction::Replace, .. }
+            | Op::ScatterNd { reduction: Reduction::Replace, .. } => vec![0, 2],
             Op::Concat { .. } | Op::Pad { .. } => (0..count).collect(),
             _ => return None,
         })
@@ -50,7 +30,7 @@ pub(super) const DIMS: Definition = Definition {
         attributes!(op, Dims { values });
         let values: Vec<i64> =
             values.iter().map(|d| d.known().expect("a dimension should be known")).collect();
-        vec![Tensor::from_slice(vec![values.len()], &values)]
+        Ok(vec![Tensor::from_slice(vec![values.len()], &values)])
     },
 };
 
@@ -63,7 +43,7 @@ pub(super) const BIND: Definition = Definition {
         }
         Ok(vec![x.clone()])
     },
-    eval: |_, operands, _| vec![operands[0].clone()],
+    eval: |_, operands, _| Ok(vec![operands[0].clone()]),
 };
 
 pub(super) const IOTA: Definition = Definition {
@@ -80,7 +60,7 @@ pub(super) const IOTA: Definition = Definition {
             Tensor::from_i128s(*to, vec![n], (0..n as i128).collect::<Vec<_>>())
         };
         debug_assert_eq!(types.len(), 1);
-        vec![values]
+        Ok(vec![values])
     },
 };
 
@@ -91,7 +71,7 @@ pub(super) const RESHAPE: Definition = Definition {
         cx.same(&from, &to).map_err(|e| format!("{} into [{}]: {e}", cx.operand(0), list(shape)))?;
         Ok(vec![cx.operand(0).with_shape(shape.clone())])
     },
-    eval: |_, operands, types| vec![operands[0].reshaped(types[0].sizes().expect("known dimensions"))],
+    eval: |_, operands, types| Ok(vec![operands[0].reshaped(known(&types[0]))]),
 };
 
 fn list(dims: &[Dim]) -> String {
@@ -113,8 +93,8 @@ pub(super) const TRANSPOSE: Definition = Definition {
         attributes!(op, Transpose { perm });
         let from = strides(operands[0].shape());
         let moved: Vec<usize> = perm.iter().map(|&p| from[p as usize]).collect();
-        let shape = types[0].sizes().expect("known dimensions");
-        vec![gathered(&operands[0], shape.clone(), walk(&shape, &moved, 0))]
+        let shape = known(&types[0]);
+        Ok(vec![gathered(&operands[0], shape.clone(), walk(&shape, &moved, 0))])
     },
 };
 
@@ -128,8 +108,8 @@ pub(super) const EXPAND: Definition = Definition {
         Ok(vec![x.with_shape(shape.clone())])
     },
     eval: |_, operands, types| {
-        let shape = types[0].sizes().expect("known dimensions");
-        vec![gathered(&operands[0], shape.clone(), crate::interp::indices(operands[0].shape(), &shape))]
+        let shape = known(&types[0]);
+        Ok(vec![gathered(&operands[0], shape.clone(), crate::interp::indices(operands[0].shape(), &shape))])
     },
 };
 
@@ -140,16 +120,29 @@ pub(super) const SLICE: Definition = Definition {
         if [starts.len(), sizes.len(), steps.len()] != [x.rank(); 3] || steps.contains(&0) {
             return Err(format!("starts, sizes and non-zero steps for every axis of {x}"));
         }
+        for (d, ((start, size), step)) in x.shape.iter().zip(starts.iter().zip(sizes).zip(steps)) {
+            let (Some(n), Some(start), Some(size)) = (d.known(), start.known(), size.known()) else {
+                continue;
+            };
+            let last = size.checked_sub(1).and_then(|k| k.checked_mul(*step)?.checked_add(start));
+            if size > 0 && !(0..n).contains(&start) || size > 0 && !last.is_some_and(|l| (0..n).contains(&l))
+            {
+                return Err(format!("{size} elements from {start} on, step {step}, of {n}"));
+            }
+        }
         Ok(vec![x.with_shape(sizes.clone())])
     },
     eval: |op, operands, types| {
         attributes!(op, Slice { starts, steps });
-        let shape = types[0].sizes().expect("known dimensions");
+        let shape = known(&types[0]);
         let from = strides(operands[0].shape());
+        if shape.contains(&0) {
+            return Ok(vec![Tensor::zeros(types[0].dtype, shape)]);
+        }
         let base: usize = starts.iter().zip(&from).map(|(s, f)| size(s) * f).sum();
         let moved: Vec<isize> = steps.iter().zip(&from).map(|(s, f)| *s as isize * *f as isize).collect();
         let indices = walk_signed(&shape, &moved, base as isize).map(|i| i as usize);
-        vec![gathered(&operands[0], shape, indices)]
+        Ok(vec![gathered(&operands[0], shape, indices)])
     },
 };
 
@@ -172,7 +165,7 @@ pub(super) const CONCAT: Definition = Definition {
     },
     eval: |op, operands, types| {
         attributes!(op, Concat { axis });
-        let shape = types[0].sizes().expect("known dimensions");
+        let shape = known(&types[0]);
         let axis = types[0].axis(*axis).expect("the type rule should have accepted the axis");
         let outer: usize = shape[..axis].iter().product();
         let width = types[0].dtype.size();
@@ -183,13 +176,13 @@ pub(super) const CONCAT: Definition = Definition {
                 bytes.extend_from_slice(&t.bytes()[o * run..(o + 1) * run]);
             }
         }
-        vec![Tensor::new(types[0].dtype, shape, bytes).expect("as many elements as the shape has")]
+        Ok(vec![Tensor::new(types[0].dtype, shape, bytes).expect("as many elements as the shape has")])
     },
 };
 
 pub(super) const PAD: Definition = Definition {
     infer: |op, cx| {
-        attributes!(op, Pad { before, after });
+        attributes!(op, Pad { before, after, mode });
         let x = cx.operand(0);
         if before.len() != x.rank() || after.len() != x.rank() {
             return Err(format!("amounts for every axis of {x}"));
@@ -197,14 +190,17 @@ pub(super) const PAD: Definition = Definition {
         if cx.operand(1).rank() != 0 || cx.operand(1).dtype != x.dtype {
             return Err(format!("{x} padded with {}", cx.operand(1)));
         }
+        if *mode != PadMode::Constant && x.shape.iter().any(|d| *d == 0) {
+            return Err(format!("{x} has nothing to pad with"));
+        }
         let shape = x.shape.iter().zip(before.iter().zip(after)).map(|(d, (b, a))| d + b + a).collect();
         Ok(vec![x.with_shape(shape)])
     },
     eval: |op, operands, types| {
         attributes!(op, Pad { before, mode });
-        let shape = types[0].sizes().expect("known dimensions");
+        let shape = known(&types[0]);
         let before: Vec<i64> = before.iter().map(|d| d.known().expect("known amounts")).collect();
-        vec![padded(&operands[0], &operands[1], &before, *mode, shape)]
+        Ok(vec![padded(&operands[0], &operands[1], &before, *mode, shape)])
     },
 };
 

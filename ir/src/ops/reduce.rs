@@ -42,10 +42,10 @@ fn reduced(
     ty: &Type,
     float: impl Fn(&mut dyn Iterator<Item = f64>, usize) -> f64,
     int: impl Fn(&mut dyn Iterator<Item = i128>, usize) -> i128,
-) -> Vec<Tensor> {
+) -> Result<Vec<Tensor>, String> {
     let shape = ty.sizes().expect("known dimensions");
     let (outer, inner) = groups(op, x);
-    vec![if ty.dtype.is_float() {
+    Ok(vec![if ty.dtype.is_float() {
         let v = x.to_f64s();
         let all: Vec<f64> =
             outer.iter().map(|o| float(&mut inner.iter().map(|i| v[o + i]), inner.len())).collect();
@@ -55,7 +55,7 @@ fn reduced(
         let all: Vec<i128> =
             outer.iter().map(|o| int(&mut inner.iter().map(|i| v[o + i]), inner.len())).collect();
         Tensor::from_i128s(ty.dtype, shape, all)
-    }]
+    }])
 }
 
 pub(super) const SUM: Definition =

@@ -3,10 +3,14 @@
 //! A row: variant, name, required operands `| optional` operands `; variadic ..`, attributes with their
 //! defaults (`_` is the type's), then `map` with the scalar expression or `via` with the definition.
 use super::attribute::*;
-use super::{Definition, movement, reduce};
+use super::{
+    Definition, attention, control, conv, gather, matmul, movement, norm, order, pool, recurrent, reduce,
+    resize,
+};
 use crate::graph::Graph;
 use crate::scalar::{Expr, Scalar};
 use crate::text::{Parser, Result};
+use crate::types::Type;
 use sardonyx_tensor::{DType, Dim};
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
@@ -62,7 +66,6 @@ static LEAF: Row = Row {
 /// Inputs and constants, whose types are given and not inferred.
 mod leaf {
     use super::*;
-    use crate::types::Type;
     pub(super) const INPUT: Definition = Definition {
         infer: |_, _| panic!("bug: the type of an input is given"),
         eval: |_, _, _| panic!("bug: the value of an input is given"),
@@ -74,7 +77,7 @@ mod leaf {
         },
         eval: |op, _, _| {
             let Op::Const { value } = op else { panic!("bug: not a constant") };
-            vec![value.tensor().clone()]
+            Ok(vec![value.tensor().clone()])
         },
     };
 }
@@ -222,4 +225,68 @@ ops! {
     ReduceMax  reduce_max  (x)         { axes: Vec<i64> = _ }      via reduce::MAX;
     ReduceMin  reduce_min  (x)         { axes: Vec<i64> = _ }      via reduce::MIN;
     ReduceProd reduce_prod (x)         { axes: Vec<i64> = _ }      via reduce::PROD;
+    // --- Contractions ----------------------------------------------------------------------------
+    /// Numpy's: ranks of 2 or more, batch dimensions broadcast; integers wrap.
+    Matmul     matmul     (a, b)       {}                          via matmul::MATMUL;
+    /// `x` `[n,c,…]`, `w` `[oc,c/group,k…]`, `bias` `[oc]`; `pads` all begins, then all ends.
+    Conv       conv       (x, w | bias) { strides: Vec<i64> = _, pads: Vec<i64> = _, dilations: Vec<i64> = _, group: i64 = 1 } via conv::CONV;
+    /// `w` `[c,oc/group,k…]`; `pads` crop the result, `output_padding` extends its ends.
+    ConvTranspose conv_transpose (x, w | bias) { strides: Vec<i64> = _, pads: Vec<i64> = _, dilations: Vec<i64> = _, output_padding: Vec<i64> = _, group: i64 = 1 } via conv::CONV_TRANSPOSE;
+    /// `q` `[b,h,s,d]`, `k` `[b,g,t,d]`, `v` `[b,g,t,e]`, `h` a multiple of `g`; the mask broadcasts to `[b,h,s,t]`, a float that is added or a bool that keeps. `softcap` 0 is none. Causal: key `j` is visible to query `i` where `j <= i + t - s`. A query that sees no key gives zeros.
+    Attention  attention  (q, k, v | mask) { scale: f64 = 1.0, causal: bool = false, softcap: f64 = 0.0 } via attention::ATTENTION;
+    // --- Windows ---------------------------------------------------------------------------------
+    /// `ceil`: a window may hang over the end if it starts before it.
+    MaxPool    max_pool   (x)          { kernel: Vec<i64> = _, strides: Vec<i64> = _, pads: Vec<i64> = _, dilations: Vec<i64> = _, ceil: bool = false } via pool::MAX;
+    /// Also the places of the maxima in the flattened `x`, its spatial dimensions counted column-major if asked.
+    MaxPoolIndices max_pool_indices (x) { kernel: Vec<i64> = _, strides: Vec<i64> = _, pads: Vec<i64> = _, dilations: Vec<i64> = _, ceil: bool = false, column_major: bool = false } via pool::MAX_INDICES;
+    AvgPool    avg_pool   (x)          { kernel: Vec<i64> = _, strides: Vec<i64> = _, pads: Vec<i64> = _, dilations: Vec<i64> = _, ceil: bool = false, count_include_pad: bool = false } via pool::AVERAGE;
+    /// `(Σ |x|^p)^(1/p)`.
+    LpPool     lp_pool    (x)          { kernel: Vec<i64> = _, strides: Vec<i64> = _, pads: Vec<i64> = _, dilations: Vec<i64> = _, ceil: bool = false, p: i64 = 2 } via pool::LP;
+    // --- Softmax and normalization ---------------------------------------------------------------
+    Softmax    softmax    (x)          { axis: i64 = (-1) }        via norm::SOFTMAX;
+    LogSoftmax log_softmax (x)         { axis: i64 = (-1) }        via norm::LOG_SOFTMAX;
+    /// Over the last `axes` axes, to which the parameters broadcast.
+    LayerNorm  layer_norm (x, scale | bias) { axes: i64 = 1, epsilon: f64 = 1e-5 } via norm::LAYER;
+    RmsNorm    rms_norm   (x, scale)   { axes: i64 = 1, epsilon: f64 = 1e-5 } via norm::RMS;
+    /// Parameters are `[c]`, as those of `group_norm` and `batch_norm`.
+    InstanceNorm instance_norm (x, scale, bias) { epsilon: f64 = 1e-5 } via norm::INSTANCE;
+    GroupNorm  group_norm (x, scale, bias) { groups: i64 = 1, epsilon: f64 = 1e-5 } via norm::GROUP;
+    BatchNorm  batch_norm (x, scale, bias, mean, var) { epsilon: f64 = 1e-5 } via norm::BATCH;
+    /// Over `size` neighbouring channels (Krizhevsky et al. 2012).
+    Lrn        lrn        (x)          { size: i64 = 1, alpha: f64 = 1e-4, beta: f64 = 0.75, bias: f64 = 1.0 } via norm::LRN;
+    // --- Indexing --------------------------------------------------------------------------------
+    /// Indices are i64 or i32; negative ones count from the end.
+    Gather     gather     (x, indices) { axis: i64 = 0 }           via gather::GATHER;
+    GatherElements gather_elements (x, indices) { axis: i64 = 0 }  via gather::GATHER_ELEMENTS;
+    GatherNd   gather_nd  (x, indices) { batch_dims: i64 = 0 }     via gather::GATHER_ND;
+    ScatterElements scatter_elements (x, indices, updates) { axis: i64 = 0, reduction: Reduction = _ } via gather::SCATTER_ELEMENTS;
+    ScatterNd  scatter_nd (x, indices, updates) { reduction: Reduction = _ } via gather::SCATTER_ND;
+    /// The axis stays as 1.
+    ArgMax     arg_max    (x)          { axis: i64 = 0, last: bool = false } via order::ARG_MAX;
+    ArgMin     arg_min    (x)          { axis: i64 = 0, last: bool = false } via order::ARG_MIN;
+    /// Values and i64 indices; equal elements in order.
+    TopK       top_k      (x)          { axis: i64 = (-1), k: Dim = 1, largest: bool = true, sorted: bool = true } via order::TOP_K;
+    CumSum     cumsum     (x)          { axis: i64 = 0, exclusive: bool = false, reverse: bool = false } via order::CUM_SUM;
+    CumProd    cumprod    (x)          { axis: i64 = 0, exclusive: bool = false, reverse: bool = false } via order::CUM_PROD;
+    /// The coordinates of what is not zero, `[rank, count]`; `count` is a new symbol.
+    NonZero    non_zero   (x)          { count: Dim = _ }          via order::NON_ZERO;
+    // --- Sampling --------------------------------------------------------------------------------
+    /// ONNX Resize. A scale of 0 is that of the sizes; `roi` is empty or all starts, then all ends.
+    Resize     resize     (x)          { sizes: Vec<Dim> = _, scales: Vec<f64> = _, mode: Interpolation = _, coordinates: Coordinates = _, nearest: Nearest = _, cubic_coeff: f64 = (-0.75), exclude_outside: bool = false, antialias: bool = false, extrapolation: f64 = 0.0, roi: Vec<f64> = _ } via resize::RESIZE;
+    /// `grid` `[n,…,spatial]` in -1…1, innermost coordinate first.
+    GridSample grid_sample (x, grid)   { mode: Interpolation = (Interpolation::Linear), padding: Padding = _, align_corners: bool = false } via resize::GRID_SAMPLE;
+    // --- Recurrence ------------------------------------------------------------------------------
+    /// Results `y` `[s,dirs,b,h]` and the last state `[dirs,b,h]`; one activation per direction.
+    Rnn        rnn        (x, w, r, bias, seq_lens, h0) { direction: Direction = _, hidden: i64 = 1, activations: Vec<String> = _, alpha: Vec<f64> = _, beta: Vec<f64> = _, clip: f64 = (f64::INFINITY) } via recurrent::RECURRENT;
+    /// As `rnn`, two activations per direction; `bias` `[dirs,6h]`, gates `z r h`.
+    Gru        gru        (x, w, r, bias, seq_lens, h0) { direction: Direction = _, hidden: i64 = 1, activations: Vec<String> = _, alpha: Vec<f64> = _, beta: Vec<f64> = _, clip: f64 = (f64::INFINITY), linear_before_reset: bool = false } via recurrent::RECURRENT;
+    /// As `rnn`, three activations per direction, also the last cell; `bias` `[dirs,8h]`, gates `i o f c`, `peephole` `[dirs,3h]`.
+    Lstm       lstm       (x, w, r, bias, seq_lens, h0, c0, peephole) { direction: Direction = _, hidden: i64 = 1, activations: Vec<String> = _, alpha: Vec<f64> = _, beta: Vec<f64> = _, clip: f64 = (f64::INFINITY), input_forget: bool = false } via recurrent::RECURRENT;
+    // --- Regions ---------------------------------------------------------------------------------
+    /// The results of one of two graphs on the captures; `types` are declared where the branches' differ.
+    If         if_        (cond ; captures ..) { then: Box<Graph> = _, otherwise: Box<Graph> = _, types: Vec<Type> = _ } via control::IF;
+    /// At most `trip` times while `cond`: `body(i, cond, carried.., captures..)` gives `cond`, the carried values, and rows of the results that are stacked. Operands: the carried values, then the captures.
+    Loop       loop_      (trip, cond ; values ..) { body: Box<Graph> = _, carried: i64 = 0, types: Vec<Type> = _ } via control::LOOP;
+    /// The results of a graph that becomes one kernel; made by the grouping pass only.
+    Fused      fused      (; inputs ..) { body: Box<Graph> = _ }    via control::FUSED;
 }

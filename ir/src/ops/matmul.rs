@@ -1,0 +1,53 @@
+//! Matrix product with numpy's broadcasting of batch dimensions.
+use super::values::{Number, known};
+use super::{Definition, broadcast};
+use crate::interp::indices;
+use crate::types::Type;
+use sardonyx_tensor::Tensor;
+
+pub(super) const MATMUL: Definition = Definition {
+    infer: |_, cx| {
+        let (a, b) = (cx.operand(0), cx.operand(1));
+        if a.rank() < 2 || b.rank() < 2 || a.dtype != b.dtype {
+            return Err(format!("{} of one element type and rank 2 or more", cx.listed()));
+        }
+        let (a_batch, a_matrix) = a.shape.split_at(a.rank() - 2);
+        let (b_batch, b_matrix) = b.shape.split_at(b.rank() - 2);
+        cx.same(&a_matrix[1], &b_matrix[0]).map_err(|e| format!("{}: {e}", cx.listed()))?;
+        let mut shape = cx.broadcast(&[a_batch, b_batch]).map_err(|e| format!("{}: {e}", cx.listed()))?;
+        shape.extend([a_matrix[0].clone(), b_matrix[1].clone()]);
+        Ok(vec![a.with_shape(shape)])
+    },
+    eval: |_, x, types| Ok(vec![by_number!(types[0].dtype, product(&x[0], &x[1], &types[0]))]),
+};
+
+fn product<T: Number>(a: &Tensor, b: &Tensor, ty: &Type) -> Tensor {
+    let shape = known(ty);
+    let rank = shape.len();
+    let (m, n, k) = (shape[rank - 2], shape[rank - 1], a.shape()[a.rank() - 1]);
+    let (a_batch, b_batch) = (&a.shape()[..a.rank() - 2], &b.shape()[..b.rank() - 2]);
+    let batch = broadcast(&[a_batch, b_batch]);
+    let (av, bv) = (T::read(a), T::read(b));
+    let mut out = vec![T::ZERO; shape.iter().product()];
+    if m * n > 0 {
+        let offsets = indices(a_batch, &batch).zip(indices(b_batch, &batch));
+        for (c, (i, j)) in out.chunks_exact_mut(m * n).zip(offsets) {
+            accumulate(c, &av[i * m * k..][..m * k], &bv[j * k * n..][..k * n], k, n);
+        }
+    }
+    T::tensor(ty.dtype, shape, out)
+}
+
+/// Adds the product of row-major matrices `a` (m×k) and `b` (k×n) to `c` (m×n).
+pub(super) fn accumulate<T: Number>(c: &mut [T], a: &[T], b: &[T], k: usize, n: usize) {
+    if k == 0 || n == 0 {
+        return;
+    }
+    for (c, a) in c.chunks_exact_mut(n).zip(a.chunks_exact(k)) {
+        for (&a, b) in a.iter().zip(b.chunks_exact(n)) {
+            for (c, &b) in c.iter_mut().zip(b) {
+                *c = c.plus(a.times(b));
+            }
+        }
+    }
+}
