@@ -1,6 +1,7 @@
 //! Kernels, schedules, emitters and toolchains of the Sardonyx compiler.
 pub mod emit;
 pub mod kernel;
+pub mod lower;
 pub mod math;
 pub mod nest;
 pub mod nests;

@@ -1,6 +1,9 @@
 //! Kernels written out as loops.
 pub mod conv;
 pub mod gemm;
+pub mod map;
 mod neighbours;
+mod point;
+pub mod rows;
 pub mod tile;
 pub mod write;

@@ -1,0 +1,3 @@
+//! Lowering: nodes of a graph as kernels.
+mod moved;
+pub mod trace;
