@@ -86,12 +86,13 @@ impl<'a> Running<'a> {
         self.memory.spans[buffer] = Span { start, size, writable: true };
     }
 
-    /// The buffer is a part of another one; false where that has no memory or is smaller.
+    /// The buffer is a part of another one; false, and it has no memory, where that has none or is smaller.
     #[must_use]
     pub fn place_part(&mut self, buffer: usize, of: usize, offset: usize, size: usize) -> bool {
         let whole = self.memory.spans[of];
         let fits = offset.checked_add(size).is_some_and(|end| end <= whole.size);
         if whole.start.is_null() || !fits {
+            self.memory.spans[buffer] = NOWHERE;
             return false;
         }
         self.memory.spans[buffer] = Span { start: whole.start.wrapping_add(offset), size, ..whole };

@@ -83,10 +83,8 @@ impl Late {
             match &buffer.place {
                 Place::Alias { of, offset } => {
                     let offset = known(offset, values, || format!("the offset of buffer {index}"))?;
-                    let Some(offset) = offset.filter(|_| memory.is_placed(*of)) else { continue };
-                    if !memory.place_part(index, *of, offset, size) {
-                        return Err(outside(index, *of));
-                    }
+                    // Until all its symbols are up to date a part may not fit; a step that uses it then fails.
+                    let _fits = offset.is_some_and(|offset| memory.place_part(index, *of, offset, size));
                 }
                 // Outputs whose size the inputs decide are in their final memory.
                 Place::Output(_) if plan.sizes[index].is_some() => {}

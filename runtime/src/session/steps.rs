@@ -76,7 +76,7 @@ impl From<Error> for Fault {
 type Done<T = ()> = std::result::Result<T, Fault>;
 
 fn unplaced(buffer: BufferIndex) -> Fault {
-    Fault::Reason(format!("buffer {buffer} has no memory yet: its size is not known"))
+    Fault::Reason(format!("buffer {buffer} has no memory: its size is not known yet, or it does not fit"))
 }
 
 impl<'a> Runner<'a, '_> {
