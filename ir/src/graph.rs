@@ -4,7 +4,7 @@
 //! lookup and nobody sorts edges; an edge says which result of its source it carries. There are five
 //! mutations: [`Graph::add`], [`Graph::replace`], [`Graph::set_operand`], [`Graph::set_outputs`] and
 //! [`Graph::remove_dead`], of which [`Graph::prune`] is the part that starts at one node.
-use crate::facts::{self, Fact};
+use crate::facts::{self, Fact, Known};
 use crate::ops::{Infer, Op};
 use crate::types::Type;
 use petgraph::Direction::Outgoing;
@@ -64,10 +64,9 @@ pub struct Node {
     pub op: Op,
     /// One type a result.
     pub types: SmallVec<[Type; 1]>,
-    /// One fact a result: its elements, where they are known symbolically.
-    pub facts: SmallVec<[Option<Fact>; 1]>,
     /// The ONNX nodes it came from.
     pub origin: Origin,
+    facts: SmallVec<[Known; 1]>,
     operands: SmallVec<[EdgeIndex; 4]>,
 }
 
@@ -107,7 +106,7 @@ impl Graph {
 
     /// A new input of the graph.
     pub fn input(&mut self, name: &str, ty: Type) -> Value {
-        let node = self.insert(Op::Input { name: name.into() }, smallvec![ty], smallvec![None], &[]);
+        let node = self.insert(Op::Input { name: name.into() }, smallvec![ty], smallvec![Known::No], &[]);
         self.inputs.push(node);
         Value { node, port: 0 }
     }
@@ -124,7 +123,7 @@ impl Graph {
         let mut cx = Infer::new(&types);
         let results = op.infer(&mut cx).map_err(|e| format!("{}: {e}", op.name()))?;
         cx.into_requirements().into_iter().for_each(|r| self.require(r.left, r.right));
-        let known: Vec<Option<&Fact>> = operands.iter().map(|&v| self.fact(v)).collect();
+        let known: Vec<&Known> = operands.iter().map(|&v| self.known(v)).collect();
         let facts = facts::infer(&op, &types, &known, &results);
         let node = self.insert(op, results.into(), facts.into(), operands);
         Ok(Value { node, port: 0 })
@@ -134,7 +133,7 @@ impl Graph {
         &mut self,
         op: Op,
         types: SmallVec<[Type; 1]>,
-        facts: SmallVec<[Option<Fact>; 1]>,
+        facts: SmallVec<[Known; 1]>,
         operands: &[Value],
     ) -> NodeId {
         let origin = self.origin.clone();
@@ -159,9 +158,12 @@ impl Graph {
     pub fn ty(&self, v: Value) -> &Type {
         &self.g[v.node].types[usize::from(v.port)]
     }
-    /// The elements of a value, if they are known symbolically.
+    /// The elements of a value, if they are known symbolically and are integers (of whatever dtype).
     pub fn fact(&self, v: Value) -> Option<&Fact> {
-        self.g[v.node].facts[usize::from(v.port)].as_ref()
+        self.known(v).integers()
+    }
+    fn known(&self, v: Value) -> &Known {
+        &self.g[v.node].facts[usize::from(v.port)]
     }
     /// The tensor, if the value is a constant.
     pub fn const_value(&self, v: Value) -> Option<&Tensor> {
