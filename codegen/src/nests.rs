@@ -6,4 +6,5 @@ mod neighbours;
 mod point;
 pub mod rows;
 pub mod tile;
+pub mod window;
 pub mod write;

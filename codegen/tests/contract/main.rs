@@ -4,3 +4,4 @@ mod common;
 mod conv;
 mod gemm;
 mod reference;
+mod window;
