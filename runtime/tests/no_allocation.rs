@@ -1,5 +1,7 @@
 //! Steady-state runs allocate nothing.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};

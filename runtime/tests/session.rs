@@ -1,5 +1,7 @@
 //! Running programs: symbolic sizes, errors of inputs, control flow, sizes that the data decides.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::*;

@@ -1,5 +1,6 @@
 //! Small programs over the kernels of `kernels.c`.
-#![allow(dead_code)] // Each test binary uses some of it.
+// Each test binary uses some of it.
+#![allow(dead_code, clippy::unwrap_used)]
 
 use sardonyx_runtime::manifest::*;
 use sardonyx_runtime::tensor::{DType, Dim, Tensor};
