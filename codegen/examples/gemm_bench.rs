@@ -3,6 +3,7 @@
 //! `cargo run --release -p sardonyx-codegen --example gemm_bench -- [--json] [name filter]`
 #[path = "../tests/common/mod.rs"]
 mod common;
+use sardonyx_codegen::kernel::attention::Attention;
 use sardonyx_codegen::kernel::contract::{Access, Conv, Epilogue, Gemm, Operand};
 use sardonyx_codegen::nest::{Builder, LoopKind, Nest, Ty};
 use sardonyx_codegen::target::TargetSpec;
@@ -153,7 +154,43 @@ fn cases(target: &TargetSpec) -> Vec<Case> {
     ] {
         list.push(conv(target, c, s, o, k, stride));
     }
+    for (queries, keys, causal) in
+        [(128, 128, false), (197, 197, false), (1024, 1024, true), (1, 1024, false)]
+    {
+        list.push(attention(target, queries, keys, causal));
+    }
     list
+}
+
+/// Twelve heads of 64 elements in `[sequence, head, element]` order.
+fn attention(target: &TargetSpec, queries: i64, keys: i64, causal: bool) -> Case {
+    let access = |arg: usize, sequence: i64| Access {
+        arg,
+        dtype: F32,
+        offset: Dim::ZERO,
+        strides: [sequence * 768, 64, 768, 1].map(Dim::from).to_vec(),
+    };
+    let attention = Attention {
+        batch: 1.into(),
+        heads: 12.into(),
+        group: 1,
+        queries: queries.into(),
+        keys: keys.into(),
+        head: 64,
+        value: 64,
+        scale: 0.125,
+        softcap: None,
+        causal: causal.then_some(Dim::ZERO),
+        q: access(0, queries),
+        k: access(1, keys),
+        v: access(2, keys),
+        mask: None,
+        out: access(3, queries),
+    };
+    let args = [queries, keys, keys, queries].map(|n| tensor(n * 768)).to_vec();
+    let operations = (4 * 12 * 64 * queries * keys / if causal { 2 } else { 1 }) as f64;
+    let name = format!("attention {queries}x{keys}{}", if causal { " causal" } else { "" });
+    Case { name, nest: attention.nest("attention", target), args, operations }
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -1,4 +1,5 @@
 //! Kernels written out as loops.
+pub mod attention;
 pub mod conv;
 pub mod gemm;
 pub mod map;
@@ -6,5 +7,6 @@ mod neighbours;
 mod point;
 pub mod rows;
 pub mod tile;
+mod transpose;
 pub mod window;
 pub mod write;

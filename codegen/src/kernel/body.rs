@@ -210,7 +210,9 @@ impl fmt::Display for Body {
                     let guard = guard.map_or(String::new(), |g| format!(" where v{g}"));
                     format!("in{arg}: {}[{index}]{guard}", self.args[*arg])
                 }
-                Value::Apply { f, args } => show(f, &args.iter().map(|a| format!("v{a}")).collect::<Vec<_>>()),
+                Value::Apply { f, args } => {
+                    show(f, &args.iter().map(|a| format!("v{a}")).collect::<Vec<_>>())
+                }
                 Value::Position(index) => index.to_string(),
                 Value::Accumulator(k) => format!("acc{k}"),
             };

@@ -93,7 +93,8 @@ impl Rows {
     pub fn depths(&self) -> Vec<usize> {
         let mut depths: Vec<usize> = Vec::with_capacity(self.body.values.len());
         for (id, (value, _)) in self.body.values.iter().enumerate() {
-            let own = if let Value::Accumulator(k) = value { depths[self.reductions[*k].value] + 1 } else { 0 };
+            let own =
+                if let Value::Accumulator(k) = value { depths[self.reductions[*k].value] + 1 } else { 0 };
             depths.push(self.body.operands(id).into_iter().map(|o| depths[o]).fold(own, usize::max));
         }
         depths

@@ -9,12 +9,7 @@ use sardonyx_ir::{Op, Value as Wire};
 use sardonyx_tensor::{DType, Dim};
 
 impl Tracer<'_> {
-    pub(super) fn moved(
-        &mut self,
-        wire: Wire,
-        at: &[Index],
-        guard: Option<ValueId>,
-    ) -> Result<ValueId, Why> {
+    pub(super) fn moved(&mut self, wire: Wire, at: &[Index], guard: Option<ValueId>) -> Result<ValueId, Why> {
         let graph = self.graph();
         let ty = graph.ty(wire);
         let first = || graph.operand(wire.node, 0);
@@ -73,7 +68,9 @@ impl Tracer<'_> {
 
     /// One of some dimensions, chosen by an index.
     fn picked(&mut self, values: &[Dim], at: &Index) -> Result<ValueId, Why> {
-        if at.terms.is_empty() && let Some(k) = at.constant.known() {
+        if at.terms.is_empty()
+            && let Some(k) = at.constant.known()
+        {
             return Ok(self.position(Index::constant(&values[k as usize]), DType::I64));
         }
         if values.len() > 64 {

@@ -159,7 +159,9 @@ impl<'g> Tracer<'g> {
     fn constant(&mut self, wire: Wire, at: &[Index], guard: Option<ValueId>) -> ValueId {
         let tensor = self.graph.const_value(wire).expect("the value should be a constant");
         let dtype = tensor.dtype();
-        if tensor.len() == 1 && let Some(x) = literal(tensor) {
+        if tensor.len() == 1
+            && let Some(x) = literal(tensor)
+        {
             return self.number(x, dtype);
         }
         let known = self.constants.iter().position(|&c| c == wire);

@@ -4,7 +4,8 @@
 //! Constant columns are panels made at compile time; others are packed into such a panel for each work
 //! item, or read in place where few rows share them. Rows are read in place: a broadcast load costs the
 //! same wherever it comes from.
-use super::tile::{Left, Right, Shape, Tile, VectorUnit, ceil_div, transposed};
+use super::tile::{Left, Right, Shape, Tile, VectorUnit, ceil_div};
+use super::transpose::Transpose;
 use super::write::{Args, Spot, View, Writer, index};
 use crate::kernel::contract::{Access, Gemm, Operand, Panels};
 use crate::nest::{Buf, Builder, Expr, LoopKind, Nest};
@@ -214,7 +215,19 @@ impl<'a, 'b> Loops<'a, 'b> {
                 }
             });
         } else if *down == 1 {
-            self.pack_transposed(src, from, b.dim(across), panel, left);
+            let transpose = Transpose {
+                b,
+                from: src,
+                row: &|j| from + j * b.dim(across),
+                stride: b.int(1),
+                rows: left.map_or(b.int(shape.width()), |n| n.min(shape.width())),
+                columns: k,
+                map: &|x| x.cast(self.sum),
+                to: panel,
+                width: shape.width(),
+                lanes: shape.lanes,
+            };
+            transpose.copy();
         } else {
             let columns = left.map_or(b.int(shape.width()), |n| n.min(shape.width()));
             b.for_(0, k, |i| {
@@ -224,32 +237,6 @@ impl<'a, 'b> Loops<'a, 'b> {
                 });
             });
         }
-    }
-
-    /// Copies columns that stand one after the other, in squares of a vector's size.
-    fn pack_transposed(
-        &self,
-        src: Buf,
-        from: Expr<'b>,
-        across: Expr<'b>,
-        panel: Buf,
-        left: Option<Expr<'b>>,
-    ) {
-        let (b, shape) = (self.b, self.shape);
-        let (k, lanes) = (b.dim(&self.gemm.k), i64::from(shape.lanes));
-        let last = left.map(|n| n - 1);
-        b.for_step(LoopKind::Serial, 0, shape.width(), lanes, |j| {
-            let columns: Vec<Expr<'b>> =
-                (0..lanes).map(|l| from + last.map_or(j + l, |last| (j + l).min(last)) * across).collect();
-            b.for_step(LoopKind::Serial, 0, k, lanes, |i| {
-                let mask = b.first_lanes(k - i, shape.lanes);
-                let square =
-                    columns.iter().map(|c| b.load_masked(src, *c + i, mask).cast(self.sum)).collect();
-                for (l, x) in transposed(b, square).into_iter().enumerate() {
-                    b.store(panel, (i + l as i64) * shape.width() + j, x);
-                }
-            });
-        });
     }
 
     /// Where the rows of a tile stand: those beyond the last repeat it.

@@ -44,7 +44,8 @@ impl<'a, 'b> Point<'a, 'b> {
     }
     /// Computes those of `ids` that vary only with axes which have a coordinate.
     pub fn prepare(&mut self, ids: &[ValueId]) {
-        let bound = (0..self.axes.len()).filter(|&k| self.axes[k].is_some()).fold(0, |set, k| set | 1u64 << k);
+        let bound =
+            (0..self.axes.len()).filter(|&k| self.axes[k].is_some()).fold(0, |set, k| set | 1u64 << k);
         for &id in ids {
             if self.varies[id] & !bound == 0 {
                 self.value(id);
@@ -113,8 +114,7 @@ impl<'a, 'b> Point<'a, 'b> {
             Atom::Axis(k) => *k,
             _ => self.axes.len(),
         });
-        let mut sum: Option<Expr<'b>> =
-            (index.constant != Dim::ZERO).then(|| self.b.dim(&index.constant));
+        let mut sum: Option<Expr<'b>> = (index.constant != Dim::ZERO).then(|| self.b.dim(&index.constant));
         for (atom, c) in terms {
             let value = match atom {
                 Atom::Axis(k) => self.axes[*k].expect("an axis should have a coordinate where it is used"),

@@ -102,7 +102,8 @@ impl<'a> Loops<'a> {
         let mut kept: HashMap<ValueId, Buf> = HashMap::new();
         for pass in 1..self.passes.len() {
             let mut wanted: Vec<ValueId> = self.roots(&self.passes[pass]);
-            wanted.extend(needed[pass].iter().filter(|&&v| depths[v] == pass).flat_map(|&v| body.operands(v)));
+            wanted
+                .extend(needed[pass].iter().filter(|&&v| depths[v] == pass).flat_map(|&v| body.operands(v)));
             wanted.sort_unstable();
             wanted.dedup();
             for id in wanted {
@@ -313,12 +314,15 @@ impl<'a> Loops<'a> {
             t if t.is_float() => (f64::NEG_INFINITY, f64::INFINITY),
             t => return self.start_int(b, k, t),
         };
-        b.constant(ty, match r.combine {
-            Combine::Sum => 0.0,
-            Combine::Prod => 1.0,
-            Combine::Max => least,
-            Combine::Min => greatest,
-        })
+        b.constant(
+            ty,
+            match r.combine {
+                Combine::Sum => 0.0,
+                Combine::Prod => 1.0,
+                Combine::Max => least,
+                Combine::Min => greatest,
+            },
+        )
     }
     fn start_int<'b>(&self, b: &'b Builder, k: usize, dtype: DType) -> Expr<'b> {
         let (least, greatest) = dtype.int_range();
