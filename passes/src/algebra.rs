@@ -144,6 +144,26 @@ fn choices() -> Vec<Rule> {
             },
             |[x, _, _], (a, b)| x.clip(*a, *b),
         ),
+        rule_if(
+            "clip",
+            |[x, a, b]| x.min(b).max(a),
+            |m| {
+                float(m)?;
+                let (a, b) = (bound(m, 1)?, bound(m, 2)?);
+                need(a <= b, "the bounds are empty")?;
+                Ok((a, b))
+            },
+            |[x, _, _], (a, b)| x.clip(*a, *b),
+        ),
+        rule_if(
+            "clip",
+            |[x, b]| x.relu().min(b),
+            |m| {
+                let b = bound(m, 1)?;
+                need(b >= 0.0, "always negative").map(|()| b)
+            },
+            |[x, _], b| x.clip(0.0, *b),
+        ),
         rule_if("relu", |[x]| x.max(x.num(0.0)), float, |[x], ()| x.relu()),
         rule_if(
             "relu",

@@ -5,6 +5,7 @@
 //! run is the caller's choice.
 //!
 //! Must not know: kernels, ONNX; of targets only what [`Options`] says.
+mod activations;
 mod algebra;
 mod common;
 mod driver;
@@ -54,6 +55,12 @@ pub static PASSES: &[Pass] = &[
         about: "simplifies arithmetic",
         run: |g, o| apply(&algebra::rules(), g, o),
         rules: || algebra::rules().names().collect(),
+    },
+    Pass {
+        name: "activations",
+        about: "finds activation functions",
+        run: |g, o| apply(&activations::rules(), g, o),
+        rules: || activations::rules().names().collect(),
     },
 ];
 
