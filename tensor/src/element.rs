@@ -158,8 +158,19 @@ fn small_float(dtype: DType, value: f64) -> u8 {
         DType::F8E4M3FNUZ => saturating!(f8e4m3fnuz, 0x80),
         DType::F8E5M2 => saturating!(f8e5m2, <f8e5m2>::from_f32(f32::NAN).to_bits()),
         DType::F8E5M2FNUZ => saturating!(f8e5m2fnuz, 0x80),
-        DType::F8E8M0 => f8e8m0fnu::from_f32(narrow).to_bits(),
+        DType::F8E8M0 => scale_bits(narrow),
         _ => saturating!(f4e2m1fn, 0x07),
+    }
+}
+
+/// The bits of a power of two: that of the size, the next larger one where it is none (ONNX Cast with
+/// `round_mode="up"`, its default), the largest for all that is larger. Infinities and NaN are NaN.
+fn scale_bits(value: f32) -> u8 {
+    let size = value.to_bits() & 0x7fff_ffff;
+    match (size >> 23, size & 0x7f_ffff != 0) {
+        (0xff, _) => 0xff,
+        (0xfe, _) => 0xfe,
+        (exponent, has_fraction) => exponent as u8 + u8::from(has_fraction),
     }
 }
 

@@ -384,7 +384,11 @@ mod tests {
         // Just above the tie between 16 and 18 of e4m3: rounding through f32 first would lose it.
         assert_eq!(cast(DType::F8E4M3FN, 17.0 + 1e-12), 18.0);
         assert_eq!(cast(DType::F8E4M3FN, 17.0), 16.0);
-        assert_eq!(cast(DType::F8E8M0, 4.0), 4.0);
+        assert_eq!((cast(DType::F8E8M0, 4.0), cast(DType::F8E8M0, 4.5)), (4.0, 8.0));
+        assert_eq!(
+            (cast(DType::F8E8M0, 0.0), cast(DType::F8E8M0, f32::MAX.into())),
+            (2f64.powi(-127), 2f64.powi(127))
+        );
         assert_eq!(Tensor::scalar(f16::from_f32(0.5)).cast(DType::BF16).to_f64s(), [0.5]);
     }
 }
