@@ -141,7 +141,7 @@ impl Builder {
 
     // Values.
 
-    pub(super) fn wrap(&self, reg: Reg) -> Expr<'_> {
+    pub(crate) fn wrap(&self, reg: Reg) -> Expr<'_> {
         Expr { b: self, reg }
     }
     pub(super) fn new_reg(&self, ty: Ty, op: Option<Op>) -> Reg {
