@@ -6,6 +6,7 @@
 //! [`Graph::remove_dead`], of which [`Graph::prune`] is the part that starts at one node.
 use crate::facts::{self, Fact, Known};
 use crate::ops::{Infer, Op};
+use crate::symbols;
 use crate::types::Type;
 use petgraph::Direction::Outgoing;
 use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableDiGraph};
@@ -296,6 +297,7 @@ impl Graph {
             }
             let used = self.g.edges_directed(id, Outgoing).next().is_some()
                 || self.outputs.iter().any(|o| o.node == id)
+                || self.node(id).op.makes_symbols()
                 || matches!(self.node(id).op, Op::Input { .. });
             if used {
                 kept.push(id);
@@ -318,8 +320,10 @@ impl Graph {
     }
 
     /// Program order: operands first, left to right, from the outputs; inputs that nobody uses are left out.
-    /// It depends on the graph only, not on the history of its indices.
+    /// It depends on the graph only, not on the history of its indices. What makes a symbol (`bind`) comes
+    /// before what uses the symbol.
     pub fn order(&self) -> Vec<NodeId> {
+        let makers = symbols::makers(self);
         let (mut seen, mut order) = (HashSet::new(), Vec::with_capacity(self.len()));
         let mut stack: Vec<(NodeId, bool)> = self.outputs.iter().rev().map(|o| (o.node, false)).collect();
         while let Some((id, done)) = stack.pop() {
@@ -328,6 +332,10 @@ impl Graph {
             } else if seen.insert(id) {
                 stack.push((id, true));
                 let from = stack.len();
+                if !makers.is_empty() {
+                    let used = symbols::used(self, id);
+                    stack.extend(used.iter().filter_map(|s| makers.get(s)).map(|&maker| (maker, false)));
+                }
                 stack.extend(self.operands(id).map(|o| (o.node, false)));
                 stack[from..].reverse();
             }

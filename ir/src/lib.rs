@@ -9,6 +9,7 @@ pub mod interp;
 pub mod ops;
 pub mod rewrite;
 pub mod scalar;
+mod symbols;
 pub mod text;
 pub mod types;
 pub mod verify;
