@@ -9,6 +9,11 @@ pub fn optimize(driver: &mut Driver, g: &mut Graph) {
     // can often be folded again.
     let simplify = [pass("fold"), pass("common"), pass("algebra")];
     driver.repeat(&simplify, g, ROUNDS);
+    // Activation functions are written out in the forms that algebra leaves.
+    driver.run(pass("activations"), g);
+    driver.repeat(&simplify, g, ROUNDS);
+    // Last: nothing looks into the regions it makes.
+    driver.run(pass("group"), g);
 }
 
 /// Simplification goes on until nothing changes; this is for graphs where that takes unusually long.

@@ -10,6 +10,7 @@ mod algebra;
 mod common;
 mod driver;
 mod fold;
+mod group;
 pub mod pattern;
 
 pub use driver::{Driver, Timing};
@@ -61,6 +62,12 @@ pub static PASSES: &[Pass] = &[
         about: "finds activation functions",
         run: |g, o| apply(&activations::rules(), g, o),
         rules: || activations::rules().names().collect(),
+    },
+    Pass {
+        name: "group",
+        about: "makes one node of what becomes one kernel",
+        run: group::run,
+        rules: || group::NAMES.to_vec(),
     },
 ];
 
