@@ -26,8 +26,16 @@ impl View<'_> {
     }
 }
 
-/// Computes the outputs from inputs and attributes.
-pub(crate) type HostOp = fn(&[View], &Value) -> Result<Vec<Tensor>, String>;
+/// What an operation is given.
+pub(crate) struct Call<'a> {
+    pub inputs: &'a [View<'a>],
+    pub attrs: &'a Value,
+    /// The shapes of the outputs; none where the operation decides them.
+    pub outputs: &'a [Option<Vec<usize>>],
+}
+
+/// Computes the outputs.
+pub(crate) type HostOp = fn(&Call) -> Result<Vec<Tensor>, String>;
 
 /// All operations, by name.
 const OPS: &[(&str, HostOp)] = &[("nonzero", nonzero::nonzero), ("topk", topk::topk)];
@@ -37,30 +45,37 @@ pub(crate) fn find(name: &str) -> Option<HostOp> {
     OPS.iter().find(|(op, _)| *op == name).map(|(_, run)| *run)
 }
 
-/// Input `index`, which the operation needs.
-fn input<'a, 'b>(inputs: &'a [View<'b>], index: usize) -> Result<&'a View<'b>, String> {
-    inputs.get(index).ok_or_else(|| format!("input {index} is missing"))
-}
-
-/// An integer attribute; `default` where it is not given.
-fn int(attrs: &Value, name: &str, default: i64) -> Result<i64, String> {
-    match attrs.get(name) {
-        None => Ok(default),
-        Some(value) => value.as_i64().ok_or_else(|| format!("attribute `{name}` should be an integer")),
+impl<'a> Call<'a> {
+    /// Input `index`, which the operation needs.
+    fn input(&self, index: usize) -> Result<&'a View<'a>, String> {
+        self.inputs.get(index).ok_or_else(|| format!("input {index} is missing"))
     }
-}
 
-/// A truth value among the attributes; `default` where it is not given.
-fn flag(attrs: &Value, name: &str, default: bool) -> Result<bool, String> {
-    match attrs.get(name) {
-        None => Ok(default),
-        Some(value) => value.as_bool().ok_or_else(|| format!("attribute `{name}` should be true or false")),
+    /// An integer attribute; `default` where it is not given.
+    fn int(&self, name: &str, default: i64) -> Result<i64, String> {
+        match self.attrs.get(name) {
+            None => Ok(default),
+            Some(value) => value.as_i64().ok_or_else(|| format!("attribute `{name}` should be an integer")),
+        }
     }
-}
 
-/// An axis from 0, from one that may count from the end.
-fn axis(attrs: &Value, default: i64, rank: usize) -> Result<usize, String> {
-    let given = int(attrs, "axis", default)?;
-    let axis = if given < 0 { given + rank as i64 } else { given };
-    usize::try_from(axis).ok().filter(|&axis| axis < rank).ok_or_else(|| format!("there is no axis {given}"))
+    /// A truth value among the attributes; `default` where it is not given.
+    fn flag(&self, name: &str, default: bool) -> Result<bool, String> {
+        match self.attrs.get(name) {
+            None => Ok(default),
+            Some(value) => {
+                value.as_bool().ok_or_else(|| format!("attribute `{name}` should be true or false"))
+            }
+        }
+    }
+
+    /// An axis from 0, from one that may count from the end.
+    fn axis(&self, default: i64, rank: usize) -> Result<usize, String> {
+        let given = self.int("axis", default)?;
+        let axis = if given < 0 { given + rank as i64 } else { given };
+        usize::try_from(axis)
+            .ok()
+            .filter(|&axis| axis < rank)
+            .ok_or_else(|| format!("there is no axis {given}"))
+    }
 }

@@ -9,7 +9,9 @@ use std::ops::Range;
 use sardonyx_tensor::{Bindings, Dim, DimError};
 
 use crate::error::{Error, Result};
-use crate::manifest::{Kernel, Launch, Manifest, Place, Step, TargetProgram, count_steps, walk};
+use crate::manifest::{
+    Buffer, Kernel, Launch, Manifest, Place, Port, Step, TargetProgram, count_steps, walk,
+};
 
 /// The alignment of buffers in the workspace.
 const ALIGN: usize = 64;
@@ -81,7 +83,7 @@ pub(crate) struct Plan {
     pub dims: Vec<i64>,
     /// The most scratch memory that a planned launch needs per thread.
     pub scratch: usize,
-    /// The shape of each output; none as above.
+    /// The shape of each output; none where symbols of the run decide it or the size of its buffer.
     pub outputs: Vec<Option<Vec<usize>>>,
 }
 
@@ -107,10 +109,15 @@ impl Plan {
                 offsets[index] = known(offset, values, || format!("the offset of buffer {index}"))?;
             }
         }
-        let shape = |port: &crate::manifest::Port| {
+        let shape = |(index, port): (usize, &Port)| {
             let what = || format!("the shape of output `{}`", port.name);
+            let buffer = target.buffers.iter().position(|buffer| buffer.place == Place::Output(index));
+            if buffer.is_none_or(|buffer| sizes[buffer].is_none()) {
+                return Ok(None);
+            }
             port.shape.iter().map(|dim| known(dim, values, what)).collect::<Result<Option<Vec<usize>>>>()
         };
+        let outputs = manifest.outputs.iter().enumerate().map(shape).collect::<Result<_>>()?;
         let mut plan = Plan {
             sizes,
             offsets,
@@ -118,7 +125,7 @@ impl Plan {
             launches: vec![None; count_steps(&target.steps)],
             dims: Vec::new(),
             scratch: 0,
-            outputs: manifest.outputs.iter().map(shape).collect::<Result<_>>()?,
+            outputs,
         };
         let mut result = Ok(());
         walk(&target.steps, &mut |number, step| {
@@ -190,7 +197,7 @@ pub(crate) fn known(dim: &Dim, values: &Values, what: impl Fn() -> String) -> Re
 }
 
 fn buffer_sizes(target: &TargetProgram, values: &Values) -> Result<Vec<Option<usize>>> {
-    let size = |(index, buffer): (usize, &crate::manifest::Buffer)| {
+    let size = |(index, buffer): (usize, &Buffer)| {
         known(&buffer.bytes, values, || format!("the size of buffer {index}"))
     };
     target.buffers.iter().enumerate().map(size).collect()

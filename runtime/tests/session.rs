@@ -432,6 +432,29 @@ fn the_self_test_compares_golden_outputs() {
 }
 
 #[test]
+fn programs_are_shared_and_sessions_move() {
+    fn shared<T: Send + Sync>() {}
+    fn moved<T: Send>() {}
+    shared::<Program>();
+    moved::<Session>();
+}
+
+#[test]
+fn an_output_may_have_room_to_spare() {
+    // The buffer has the size of the worst case, the output as many elements as there are.
+    let mut build = Build::new();
+    let x = build.input("x", DType::F32, "n");
+    let count = build.workspace(DType::I64, "");
+    let y = build.output("y", DType::F32, "u0");
+    build.target.buffers[y].bytes = dim("n*4");
+    build.launch("count_positive", &[x, count], "n", "1");
+    build.launch("take_positive", &[x, y], "n", "1");
+    build.step(Step::Bind { buffer: count, symbols: vec!["u0".into()] });
+    let x = Tensor::from_slice([4], &[1.0f32, -1.0, 2.0, 3.0]);
+    assert_eq!(run_one(build, &[("x", x)]), Tensor::from_slice([3], &[1.0f32, 2.0, 3.0]));
+}
+
+#[test]
 fn the_device_must_fit() {
     let error = |build: Build| build.program().session(Device::cpu()).unwrap_err().to_string();
     let mut other = add_program();

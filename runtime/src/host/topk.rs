@@ -1,20 +1,22 @@
-//! `topk(x, k) {axis, largest, sorted} -> values, i64 indices`: the `k` greatest or least elements along an
-//! axis. Among equal elements the one with the lower index comes first; NaN is greater than all numbers.
+//! `topk(x, k) {axis, largest} -> values, i64 indices`: the `k` greatest or least elements along an axis, in
+//! order. Without the input `k` it is the size of the outputs along the axis. Among equal elements the one with the lower index comes first; NaN is greater than all numbers.
 
 use std::cmp::Ordering;
 
-use serde_json::Value;
-
 use sardonyx_tensor::{DType, Tensor};
 
-use super::{View, axis, flag, input};
+use super::{Call, View};
 
-pub(super) fn topk(inputs: &[View], attrs: &Value) -> Result<Vec<Tensor>, String> {
-    let (x, k) = (input(inputs, 0)?, input(inputs, 1)?.to_tensor()?);
-    let axis = axis(attrs, -1, x.shape.len())?;
-    let largest = flag(attrs, "largest", true)?;
+pub(super) fn topk(call: &Call) -> Result<Vec<Tensor>, String> {
+    let x = call.input(0)?;
+    let axis = call.axis(-1, x.shape.len())?;
+    let largest = call.flag("largest", true)?;
     let length = x.shape[axis];
-    let k = k.to_i64s().first().and_then(|&k| usize::try_from(k).ok());
+    let k = match (call.inputs.get(1), call.outputs.first()) {
+        (Some(k), _) => k.to_tensor()?.to_i64s().first().and_then(|&k| usize::try_from(k).ok()),
+        (None, Some(Some(shape))) => shape.get(axis).copied(),
+        (None, _) => None,
+    };
     let k = k
         .filter(|&k| k <= length)
         .ok_or_else(|| format!("k should be at most {length}, the size of the axis"))?;
@@ -79,7 +81,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn run(x: &Tensor, k: i64, attrs: Value) -> Result<Vec<Tensor>, String> {
         let k = Tensor::from_slice([1], &[k]);
@@ -89,7 +91,7 @@ mod tests {
             View { dtype, shape, bytes: x.bytes() },
             View { dtype: k_dtype, shape: k_shape, bytes: k.bytes() },
         ];
-        topk(&inputs, &attrs)
+        topk(&Call { inputs: &inputs, attrs: &attrs, outputs: &[] })
     }
 
     #[test]
@@ -101,6 +103,10 @@ mod tests {
         let least = run(&x, 1, json!({"axis": 0, "largest": false})).unwrap();
         assert_eq!(least[1].to_i64s(), [1, 0, 1, 0]);
         assert_eq!(run(&x, 0, json!({})).unwrap()[0].shape(), [2, 0]);
+        let inputs = [View { dtype: x.dtype(), shape: vec![2, 4], bytes: x.bytes() }];
+        let outputs = [Some(vec![2, 2]), Some(vec![2, 2])];
+        let by_shape = topk(&Call { inputs: &inputs, attrs: &Value::Null, outputs: &outputs }).unwrap();
+        assert_eq!(by_shape[1], found[1]);
         assert!(run(&x, 5, json!({})).is_err());
         assert!(run(&x, 1, json!({"axis": 2})).is_err());
     }

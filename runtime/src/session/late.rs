@@ -52,6 +52,7 @@ impl Late {
             let Some(size) = plan.sizes[index] else { continue };
             match &target.buffers[index].place {
                 Place::Late => place_own(memory, index, size)?,
+                Place::Output(output) if plan.outputs[*output].is_none() => place_own(memory, index, size)?,
                 Place::Alias { of, .. } => {
                     let Some(offset) = plan.offsets[index] else { continue };
                     if memory.is_placed(*of) && !memory.place_part(index, *of, offset, size) {

@@ -255,7 +255,17 @@ impl<'a> Runner<'a, '_> {
             let (shape, bytes) = self.shape_and_bytes(&description.shape, buffer, "an operand")?;
             views.push(View { dtype: description.dtype, shape, bytes });
         }
-        let results = run(&views, &call.attrs)?;
+        let symbols = &*self.symbols;
+        let shape = |&buffer: &usize| -> Result<Option<Vec<usize>>> {
+            let shape = &self.target.buffers[buffer].shape;
+            let what = || format!("the shape of buffer {buffer}");
+            // A symbol that this step decides may still have the value of an earlier run of it.
+            let bound = |name: &str| call.binds.iter().any(|symbol| symbol == name);
+            let value = |name: &str| if bound(name) { None } else { symbols.get(name) };
+            shape.iter().map(|dim| plan::known(dim, &value, what)).collect()
+        };
+        let outputs: Vec<_> = call.outputs.iter().map(shape).collect::<Result<_>>()?;
+        let results = run(&host::Call { inputs: &views, attrs: &call.attrs, outputs: &outputs })?;
         if results.len() < call.outputs.len() {
             return Err(format!("it gives {} results, not {}", results.len(), call.outputs.len()).into());
         }
