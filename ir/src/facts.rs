@@ -170,11 +170,7 @@ fn evaluated(op: &Op, types: &[Type], operands: &[&Known]) -> Option<Vec<Ratio>>
 
 fn has_known_dims(op: &Op) -> bool {
     let mut known = true;
-    let mut op = op.clone();
-    op.map_dims(&mut |d| {
-        known &= d.is_known();
-        d.clone()
-    });
+    op.visit_dims(&mut |d| known &= d.is_known());
     known
 }
 

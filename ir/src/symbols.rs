@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 impl Op {
     /// Whether a result may have symbols that the operands do not have.
     pub(crate) fn makes_symbols(&self) -> bool {
-        matches!(self, Op::Bind { .. } | Op::NonZero { .. } | Op::If { .. } | Op::Loop { .. })
+        matches!(self, Op::Bind { .. }) || self.sizes_are_found()
     }
 }
 
@@ -50,11 +50,7 @@ pub(crate) fn used(g: &Graph, id: NodeId) -> BTreeSet<String> {
 fn collect(g: &Graph, id: NodeId, names: &mut BTreeSet<String>) {
     let node = g.node(id);
     node.types.iter().flat_map(|t| &t.shape).for_each(|d| names.extend(d.symbols()));
-    let mut op = node.op.clone();
-    op.map_dims(&mut |d| {
-        names.extend(d.symbols());
-        d.clone()
-    });
+    node.op.visit_dims(&mut |d| names.extend(d.symbols()));
     for (_, region) in node.op.regions() {
         region.nodes().for_each(|inner| collect(region, inner, names));
     }

@@ -31,7 +31,7 @@ pub use infer::{Infer, broadcast};
 pub use table::{Op, OpBuilder, Row, TABLE};
 
 use crate::types::Type;
-use sardonyx_tensor::Tensor;
+use sardonyx_tensor::{Dim, Tensor};
 
 /// What a `via` op is: its type rule and its reference value.
 pub struct Definition {
@@ -63,6 +63,21 @@ impl Op {
         match types.iter().find(negative) {
             Some(t) => Err(format!("the result {t} of {} has a negative size", cx.listed())),
             None => Ok(types),
+        }
+    }
+
+    /// Calls `f` with every symbolic dimension in the attributes, regions left alone.
+    pub fn visit_dims(&self, f: &mut dyn FnMut(&Dim)) {
+        let visit = &mut |d: &Dim| {
+            f(d);
+            d.clone()
+        };
+        if self.regions().is_empty() {
+            return self.clone().map_dims(visit);
+        }
+        // A region is not worth a copy.
+        if let Op::If { types, .. } | Op::Loop { types, .. } = self {
+            types.clone().map_dims(visit);
         }
     }
 
