@@ -135,7 +135,7 @@ pub enum Op {
     IndexDiv(Reg, Reg),
     /// The remainder of indices, `a >= 0` and `b > 0`.
     IndexRem(Reg, Reg),
-    /// A conversion: to integers toward zero and saturating, between integers wrapping, to bool by `!= 0`.
+    /// A conversion: to integers toward zero and wrapping, to bool by `!= 0`.
     Cast(Reg),
     /// The value after being stored as the narrow type and loaded again.
     Narrow(DType, Reg),

@@ -146,7 +146,7 @@ impl<'b> Expr<'b> {
     pub fn index_rem(self, o: impl Operand<'b>) -> Expr<'b> {
         super::simplify::index(self, o.expr(self.b, Ty::INDEX), true)
     }
-    /// Converted to `dtype`: to integers toward zero and saturating, between integers wrapping, to bool by
+    /// Converted to `dtype`: to integers toward zero and wrapping, to bool by
     /// `!= 0`, to types that exist in memory only by rounding to their values.
     pub fn cast(self, dtype: DType) -> Expr<'b> {
         super::simplify::cast(self, dtype)

@@ -10,20 +10,40 @@ impl Function<'_> {
         let (source, target) = (format!("{} {}", ty_name(from), self.reg(a)), ty_name(to));
         let out = format!("%v{}", r.0);
         if from.dtype.is_float() && !to.dtype.is_float() {
-            let sign = if to.dtype.is_signed() { 's' } else { 'u' };
-            line!(
-                self,
-                "{out} = call {target} @llvm.fpto{sign}i.sat.{}.{}({source})",
-                suffix(to),
-                suffix(from)
-            );
-            return;
+            return self.to_integer(r, from, to, &source);
         }
         if ty_name(from) == target {
             self.consts[r.0 as usize] = Some(self.reg(a));
             return;
         }
         line!(self, "{out} = {} {source} to {target}", instruction(from, to));
+    }
+
+    /// Toward zero. What does not fit wraps, as numpy's and ONNX Runtime's conversions do on x86: it goes
+    /// through a wider integer, where it saturates.
+    fn to_integer(&mut self, r: Reg, from: Ty, to: Ty, source: &str) {
+        let (out, target, wide_bits) =
+            (format!("%v{}", r.0), ty_name(to), if to.dtype == DType::U32 { 64 } else { 32 });
+        let convert = |sign: char, ty: Ty| {
+            format!("call {} @llvm.fpto{sign}i.sat.{}.{}({source})", ty_name(ty), suffix(ty), suffix(from))
+        };
+        match to.dtype {
+            DType::I64 | DType::I32 => line!(self, "{out} = {}", convert('s', to)),
+            DType::U64 => {
+                let [negative, signed, unsigned] = [(); 3].map(|()| self.temporary());
+                let bools = ty_name(to.with_dtype(DType::Bool));
+                line!(self, "{negative} = fcmp olt {source}, zeroinitializer");
+                line!(self, "{signed} = {}", convert('s', to));
+                line!(self, "{unsigned} = {}", convert('u', to));
+                line!(self, "{out} = select {bools} {negative}, {target} {signed}, {target} {unsigned}");
+            }
+            _ => {
+                let wide = to.with_dtype(if wide_bits == 64 { DType::I64 } else { DType::I32 });
+                let t = self.temporary();
+                line!(self, "{t} = {}", convert('s', wide));
+                line!(self, "{out} = trunc {} {t} to {target}", ty_name(wide));
+            }
+        }
     }
 
     /// The value rounded to a narrow type; only `f16` is left by `math::expand`.
