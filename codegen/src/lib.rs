@@ -1,9 +1,11 @@
 //! Kernels, schedules, emitters and toolchains of the Sardonyx compiler.
+pub mod compile;
 pub mod emit;
 pub mod kernel;
 pub mod lower;
 pub mod math;
 pub mod nest;
 pub mod nests;
+pub mod plan;
 pub mod target;
 pub mod toolchain;

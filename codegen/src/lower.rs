@@ -1,3 +1,331 @@
-//! Lowering: nodes of a graph as kernels.
+//! Lowering: a graph as steps over buffers, each node one kernel, a view that costs nothing, or a step of
+//! the runtime.
+//!
+//! Nodes need not be fused: a node alone is lowered as a region of one node, and a region that no kernel can
+//! do is lowered node by node.
+mod contraction;
+mod control;
+mod expand;
 mod moved;
+mod region;
+mod special;
 pub mod trace;
+mod view;
+
+pub use view::View;
+
+use crate::nest::Nest;
+use crate::target::TargetSpec;
+use sardonyx_ir::{Graph, NodeId, Op, Origin, Type, Value as Wire};
+use sardonyx_runtime::manifest::{Buffer, BufferIndex, Launch, Place, Step};
+use sardonyx_tensor::{DType, Dim, Tensor};
+use std::collections::{BTreeSet, HashMap};
+
+/// A node that cannot be lowered.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Unsupported {
+    /// The op.
+    pub op: String,
+    /// The type of its first result.
+    pub ty: String,
+    /// The ONNX nodes it comes from.
+    pub origin: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A lowered graph. Kernels of launches are indices into `nests`, weights of buffers into `weights`;
+/// lifetimes of workspace buffers are not known yet.
+#[derive(Default)]
+pub struct Lowered {
+    /// The loops of every launch.
+    pub nests: Vec<Nest>,
+    /// The buffers.
+    pub buffers: Vec<Buffer>,
+    /// Constant tensors with their names.
+    pub weights: Vec<(String, Tensor)>,
+    /// What a run does.
+    pub steps: Vec<Step>,
+    /// The names of ONNX nodes.
+    pub origins: Vec<String>,
+    /// What cannot be lowered.
+    pub unsupported: Vec<Unsupported>,
+    /// The number of nodes that became steps or views.
+    pub nodes: usize,
+}
+
+/// The state of lowering.
+pub(crate) struct Lowerer<'t> {
+    target: &'t TargetSpec,
+    out: Lowered,
+    constants: HashMap<(usize, DType, Vec<usize>), BufferIndex>,
+    origins: HashMap<String, usize>,
+    /// The symbols that the inputs give.
+    symbols: BTreeSet<String>,
+    /// What the current node comes from.
+    origin: Origin,
+    /// New symbols made.
+    fresh: usize,
+}
+
+/// The values of a graph that are lowered so far.
+pub(crate) type Views = HashMap<Wire, View>;
+
+/// Lowers a graph for a target.
+pub fn lower(g: &Graph, target: &TargetSpec) -> Lowered {
+    let symbols = g.inputs().flat_map(|v| g.ty(v).shape.iter().flat_map(Dim::symbols)).collect();
+    let mut lowerer = Lowerer {
+        target,
+        out: Lowered::default(),
+        constants: HashMap::new(),
+        origins: HashMap::new(),
+        symbols,
+        origin: Origin::default(),
+        fresh: 0,
+    };
+    let inputs: Vec<View> = g
+        .inputs()
+        .enumerate()
+        .map(|(k, v)| lowerer.view_of(Place::Input(k), g.ty(v).clone()))
+        .collect();
+    let mut wanted: HashMap<Wire, BufferIndex> = HashMap::new();
+    let outputs: Vec<BufferIndex> = g
+        .outputs()
+        .iter()
+        .enumerate()
+        .map(|(k, &wire)| {
+            let buffer = lowerer.buffer(Place::Output(k), g.ty(wire));
+            wanted.entry(writer(g, wire)).or_insert(buffer);
+            buffer
+        })
+        .collect();
+    let views = lowerer.graph(g, &inputs, &wanted);
+    for (view, (&buffer, &wire)) in views.iter().zip(outputs.iter().zip(g.outputs())) {
+        let whole = View::whole(buffer, g.ty(wire).clone());
+        lowerer.assign(view, &whole);
+    }
+    lowerer.out
+}
+
+/// The value whose buffer becomes that of `wire`: reshapes share it.
+fn writer(g: &Graph, mut wire: Wire) -> Wire {
+    while let Op::Reshape { .. } = g.op(wire) {
+        wire = g.operand(wire.node, 0);
+    }
+    wire
+}
+
+impl Lowerer<'_> {
+    /// Lowers the nodes of a graph whose inputs are given; the views of its outputs. Values in `wanted` are
+    /// written to these buffers.
+    pub(crate) fn graph(
+        &mut self,
+        g: &Graph,
+        inputs: &[View],
+        wanted: &HashMap<Wire, BufferIndex>,
+    ) -> Vec<View> {
+        let mut views: Views = g.inputs().zip(inputs.iter().cloned()).collect();
+        for id in g.order() {
+            let node = g.node(id);
+            if matches!(node.op, Op::Input { .. } | Op::Const { .. }) {
+                continue;
+            }
+            let outer = std::mem::replace(&mut self.origin, node.origin.clone());
+            if outer.names().next().is_some() && self.origin.names().next().is_none() {
+                self.origin = outer.clone();
+            }
+            self.out.nodes += 1;
+            if let Err(reason) = self.node(g, id, &mut views, wanted) {
+                self.unsupported(g, id, reason);
+                for port in 0..node.types.len() {
+                    let wire = Wire { node: id, port: 0 }.port(port);
+                    let view = self.temporary(node.types[port].clone());
+                    views.insert(wire, view);
+                }
+            }
+            self.origin = outer;
+        }
+        g.outputs().iter().map(|&wire| self.view(g, wire, &mut views)).collect()
+    }
+
+    fn node(
+        &mut self,
+        g: &Graph,
+        id: NodeId,
+        views: &mut Views,
+        wanted: &HashMap<Wire, BufferIndex>,
+    ) -> Result<(), String> {
+        let node = g.node(id);
+        let first = Wire { node: id, port: 0 };
+        match &node.op {
+            Op::Bind { dims } => self.bind(g, first, dims, views),
+            Op::If { .. } | Op::Loop { .. } => self.control(g, id, views),
+            Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Expand { .. } => {
+                let from = self.view(g, g.operand(id, 0), views);
+                let view = match from.moved(&node.op, &node.types[0]) {
+                    Some(view) => view,
+                    None => {
+                        let whole = self.contiguous(&from);
+                        whole.moved(&node.op, &node.types[0]).ok_or("a reshape without a layout")?
+                    }
+                };
+                views.insert(first, view);
+                Ok(())
+            }
+            op if special::is_special(op) => self.special(g, id, views, wanted),
+            _ => self.region_node(g, id, views, wanted),
+        }
+    }
+
+    /// A value of the graph; constants become weights when they are first used.
+    pub(crate) fn view(&mut self, g: &Graph, wire: Wire, views: &mut Views) -> View {
+        if let Some(view) = views.get(&wire) {
+            return view.clone();
+        }
+        let Some(tensor) = g.const_value(wire) else {
+            panic!("bug: {} is used before it is lowered", g.op(wire).name())
+        };
+        let name = g.node(wire.node).origin.names().next().unwrap_or("constant").to_string();
+        let view = View::whole(self.constant(&name, tensor), g.ty(wire).clone());
+        views.insert(wire, view.clone());
+        view
+    }
+
+    /// The buffer of a constant tensor.
+    pub(crate) fn constant(&mut self, name: &str, tensor: &Tensor) -> BufferIndex {
+        let key = (tensor.bytes().as_ptr() as usize, tensor.dtype(), tensor.shape().to_vec());
+        if let Some(&buffer) = self.constants.get(&key).filter(|_| !tensor.is_empty()) {
+            return buffer;
+        }
+        let ty = Type::new(tensor.dtype(), tensor.shape().iter().map(|&n| n as i64));
+        self.out.weights.push((name.to_string(), tensor.clone()));
+        let buffer = self.buffer(Place::Weight(self.out.weights.len() - 1), &ty);
+        self.constants.insert(key, buffer);
+        buffer
+    }
+
+    /// The tensor in a buffer, if it is a constant.
+    pub(crate) fn tensor(&self, buffer: BufferIndex) -> Option<&Tensor> {
+        match self.out.buffers[buffer].place {
+            Place::Weight(w) => Some(&self.out.weights[w].1),
+            _ => None,
+        }
+    }
+
+    /// A new buffer for a value of this type.
+    pub(crate) fn buffer(&mut self, place: Place, ty: &Type) -> BufferIndex {
+        let bytes = ty.elements() * ty.dtype.size() as i64;
+        let buffer = Buffer { dtype: ty.dtype, shape: ty.shape.clone(), bytes, place };
+        self.out.buffers.push(buffer);
+        self.out.buffers.len() - 1
+    }
+    fn view_of(&mut self, place: Place, ty: Type) -> View {
+        View::whole(self.buffer(place, &ty), ty)
+    }
+    /// A new buffer in the workspace, or of its own where only the run knows its size.
+    pub(crate) fn temporary(&mut self, ty: Type) -> View {
+        let early = ty.shape.iter().flat_map(Dim::symbols).all(|s| self.symbols.contains(&s));
+        let place = if early { Place::Workspace { first: 0, last: 0 } } else { Place::Late };
+        self.view_of(place, ty)
+    }
+    /// The buffer that a result is written to.
+    pub(crate) fn result(&mut self, wire: Wire, ty: &Type, wanted: &HashMap<Wire, BufferIndex>) -> View {
+        match wanted.get(&wire) {
+            Some(&buffer) => View::whole(buffer, ty.clone()),
+            None => self.temporary(ty.clone()),
+        }
+    }
+
+    /// The same value without gaps.
+    pub(crate) fn contiguous(&mut self, view: &View) -> View {
+        if view.is_contiguous() && view.offset == Dim::ZERO {
+            return view.clone();
+        }
+        if view.is_contiguous() {
+            let width = view.ty.dtype.size() as i64;
+            let place = Place::Alias { of: view.buffer, offset: &view.offset * width };
+            return self.view_of(place, view.ty.clone());
+        }
+        let whole = self.temporary(view.ty.clone());
+        self.assign(view, &whole);
+        whole
+    }
+
+    /// Writes a value into a whole buffer, unless it is there.
+    pub(crate) fn assign(&mut self, from: &View, to: &View) {
+        if from.buffer == to.buffer {
+            return;
+        }
+        if from.is_contiguous() {
+            let src = self.contiguous(from).buffer;
+            return self.out.steps.push(Step::Copy { src, dst: to.buffer });
+        }
+        let mut g = Graph::new();
+        let x = g.input("x", from.ty.clone());
+        g.set_outputs(vec![x], vec![]);
+        self.map(&g, std::slice::from_ref(from), &[to.buffer], "copy")
+            .unwrap_or_else(|e| panic!("bug: a copy of {}: {e}", from.ty));
+    }
+
+    /// Appends the launch of a nest.
+    pub(crate) fn launch(&mut self, nest: Nest, args: Vec<BufferIndex>, label: String, flops: Dim) {
+        assert_eq!(nest.params().count(), args.len(), "bug: arguments of\n{nest}");
+        let mut bytes = Dim::ZERO;
+        for (k, &arg) in args.iter().enumerate() {
+            if !args[..k].contains(&arg) {
+                bytes += &self.out.buffers[arg].bytes;
+            }
+        }
+        let names: Vec<String> = self.origin.names().map(String::from).collect();
+        let origins = names.into_iter().map(|name| self.origin_index(name)).collect();
+        let mut dims = nest.dims.clone();
+        if !nest.scratch.is_known() && !dims.contains(&nest.scratch) {
+            dims.push(nest.scratch.clone());
+        }
+        let (kernel, grid) = (self.out.nests.len(), nest.grid.clone());
+        self.out.nests.push(nest);
+        self.out.steps.push(Step::Launch(Launch { kernel, args, dims, grid, label, origins, flops, bytes }));
+    }
+
+    pub(crate) fn origin_index(&mut self, name: String) -> usize {
+        let next = self.out.origins.len();
+        let index = *self.origins.entry(name.clone()).or_insert(next);
+        if index == next {
+            self.out.origins.push(name);
+        }
+        index
+    }
+
+    fn bind(&mut self, g: &Graph, wire: Wire, dims: &[Dim], views: &mut Views) -> Result<(), String> {
+        let from = self.view(g, g.operand(wire.node, 0), views);
+        let from = self.contiguous(&from);
+        let mut symbols = Vec::new();
+        for d in dims {
+            // Elements that are not new symbols are skipped under names of their own.
+            let new = d.as_symbol().filter(|s| !self.symbols.contains(*s) && !symbols.contains(&s.to_string()));
+            symbols.push(match new {
+                Some(s) => s.to_string(),
+                None => {
+                    self.fresh += 1;
+                    format!("skipped.{}", self.fresh)
+                }
+            });
+        }
+        if !symbols.is_empty() {
+            self.out.steps.push(Step::Bind { buffer: from.buffer, symbols });
+        }
+        views.insert(wire, View { ty: g.ty(wire).clone(), ..from });
+        Ok(())
+    }
+
+    fn unsupported(&mut self, g: &Graph, id: NodeId, reason: String) {
+        let node = g.node(id);
+        let origin = self.origin.names().collect::<Vec<_>>().join(", ");
+        self.out.unsupported.push(Unsupported {
+            op: node.op.name().to_string(),
+            ty: node.types.first().map(Type::to_string).unwrap_or_default(),
+            origin,
+            reason,
+        });
+    }
+}

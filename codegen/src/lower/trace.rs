@@ -14,16 +14,20 @@ use std::collections::HashMap;
 /// Why a graph cannot be one kernel.
 pub type Why = String;
 
-/// Where an input of the graph stands: an argument of the kernel, with the place of its first element and
-/// its strides.
+/// Where an input of the graph stands.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Source {
-    /// The number of the argument.
-    pub arg: usize,
-    /// The place of the first element.
-    pub offset: Dim,
-    /// One stride per dimension of the input, in elements.
-    pub strides: Vec<Dim>,
+pub enum Source {
+    /// In an argument of the kernel.
+    Argument {
+        /// The number of the argument.
+        arg: usize,
+        /// The place of the first element.
+        offset: Dim,
+        /// One stride per dimension of the input, in elements.
+        strides: Vec<Dim>,
+    },
+    /// In the code: every element is this number.
+    Literal(f64),
 }
 
 /// What the trace may meet beside pointwise and movement ops.
@@ -142,9 +146,13 @@ impl<'g> Tracer<'g> {
         match &node.op {
             Op::Input { .. } => {
                 let place = graph.inputs().position(|i| i == wire).expect("an input should be listed");
-                let source = &self.sources[place];
-                let index = Index::position(at, &source.strides).shifted(&source.offset);
-                Ok(self.body.add(Value::Load { arg: source.arg, index, guard }, dtype))
+                Ok(match &self.sources[place] {
+                    Source::Literal(x) => self.number(*x, dtype),
+                    Source::Argument { arg, offset, strides } => {
+                        let index = Index::position(at, strides).shifted(offset);
+                        self.body.add(Value::Load { arg: *arg, index, guard }, dtype)
+                    }
+                })
             }
             Op::Const { .. } => Ok(self.constant(wire, at, guard)),
             Op::ReduceSum { .. } => self.reduction(wire, at, Combine::Sum),
@@ -267,7 +275,7 @@ fn broadcast(at: &[Index], shape: &[Dim]) -> Vec<Index> {
 }
 
 /// The element of a tensor of one element, if a literal holds it exactly.
-fn literal(tensor: &sardonyx_tensor::Tensor) -> Option<f64> {
+pub fn literal(tensor: &sardonyx_tensor::Tensor) -> Option<f64> {
     if tensor.dtype().is_float() {
         return Some(tensor.get_f64(0));
     }

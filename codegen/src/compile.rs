@@ -1,0 +1,246 @@
+//! Compilation: a graph in, the bytes of a program file out.
+use crate::emit;
+use crate::lower::{self, Lowered, Unsupported};
+use crate::plan::{self, Plan};
+use crate::target::TargetSpec;
+use crate::toolchain::{self, Options, ToolchainError, cache::Cache};
+use sardonyx_ir::Graph;
+use sardonyx_runtime::manifest::{Constraint, Place, Port};
+use sardonyx_runtime::{Error as ProgramError, ProgramBuilder};
+use sardonyx_tensor::{Dim, Tensor};
+use std::fmt;
+
+/// How to compile.
+#[derive(Default)]
+pub struct CompileOptions<'a> {
+    /// The name of the model.
+    pub model: String,
+    /// The targets, the preferred first: `cpu` (this machine), `cpu:x86-64-v3`, ….
+    pub targets: Vec<String>,
+    /// The number of threads; 0 is one per processor.
+    pub jobs: usize,
+    /// Where code objects are kept between runs.
+    pub cache: Option<&'a Cache>,
+    /// Whether the program keeps the text of the graph and of its kernels.
+    pub keep_source: bool,
+    /// Inputs with the outputs they should give, and the absolute and relative tolerance, for the self-test.
+    pub golden: Option<Golden<'a>>,
+    /// Is told what is going on.
+    pub progress: Option<&'a dyn Fn(Progress)>,
+}
+
+/// Inputs and outputs of the self-test.
+pub struct Golden<'a> {
+    /// A tensor per input.
+    pub inputs: &'a [Tensor],
+    /// A tensor per output.
+    pub outputs: &'a [Tensor],
+    /// Absolute tolerance.
+    pub atol: f64,
+    /// Relative tolerance.
+    pub rtol: f64,
+}
+
+/// A stage of compilation that begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// Nodes become kernels.
+    Lowering {
+        /// How many.
+        nodes: usize,
+    },
+    /// Kernels become code.
+    Compiling {
+        /// How many launches.
+        launches: usize,
+    },
+    /// The program is put together.
+    Packing,
+}
+
+/// Why a graph cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// Nodes without a kernel.
+    #[error("{} of {nodes} nodes cannot be compiled for {target}:\n{}", list.len(), listed(list))]
+    Unsupported {
+        /// The target.
+        target: String,
+        /// The nodes of the graph.
+        nodes: usize,
+        /// Those without a kernel.
+        list: Vec<Unsupported>,
+    },
+    /// The target is not known.
+    #[error("unknown target `{0}`; targets are `cpu` and `cpu:PROCESSOR`")]
+    Target(String),
+    /// The toolchain failed.
+    #[error(transparent)]
+    Toolchain(#[from] ToolchainError),
+    /// The program could not be put together.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+}
+
+fn listed(list: &[Unsupported]) -> String {
+    let line = |u: &Unsupported| {
+        let origin = if u.origin.is_empty() { String::new() } else { format!(" (node {})", u.origin) };
+        format!("  {} {}{origin}: {}", u.op, u.ty, u.reason)
+    };
+    list.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// What a compilation made.
+#[derive(Clone, Default, Debug)]
+pub struct Report {
+    /// One line per target: where nodes run.
+    pub placement: Vec<String>,
+    /// Launches of kernels.
+    pub launches: usize,
+    /// Distinct kernels.
+    pub kernels: usize,
+    /// Bytes of code objects.
+    pub code: usize,
+    /// Bytes of weights.
+    pub weights: usize,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} kernels for {} launches, {} KiB of code, {:.1} MiB of weights",
+            self.kernels,
+            self.launches,
+            self.code.div_ceil(1024),
+            self.weights as f64 / f64::from(1 << 20)
+        )
+    }
+}
+
+/// Compiles a graph; the bytes of the program file. The same graph and options give the same bytes.
+pub fn compile(graph: &Graph, options: &CompileOptions<'_>) -> Result<(Vec<u8>, Report), CompileError> {
+    let progress = |p| options.progress.iter().for_each(|f| f(p));
+    let mut report = Report::default();
+    let mut lowered: Vec<(String, TargetSpec, Lowered)> = Vec::new();
+    for name in &options.targets {
+        let (name, spec) = target(name)?;
+        progress(Progress::Lowering { nodes: graph.len() });
+        let one = lower::lower(graph, &spec);
+        if !one.unsupported.is_empty() {
+            let (nodes, list) = (graph.len(), one.unsupported);
+            return Err(CompileError::Unsupported { target: name, nodes, list });
+        }
+        lowered.push((name, spec, one));
+    }
+    let mut builder = ProgramBuilder::new(concat!("sardonyx ", env!("CARGO_PKG_VERSION")), &options.model);
+    describe(graph, &mut builder);
+    for (name, spec, one) in &lowered {
+        progress(Progress::Compiling { launches: one.nests.len() });
+        let how = Options { jobs: options.jobs, cache: options.cache };
+        let objects = toolchain::compile(&one.nests, spec, &how)?;
+        let Plan { mut program, weights } = plan::plan(one, &objects.places);
+        let weights: Vec<usize> = weights
+            .iter()
+            .map(|&w| {
+                let (name, tensor) = &one.weights[w];
+                report.weights += tensor.bytes().len();
+                builder.weight(name, tensor.dtype(), tensor.shape(), tensor.bytes())
+            })
+            .collect();
+        for buffer in &mut program.buffers {
+            if let Place::Weight(w) = &mut buffer.place {
+                *w = weights[*w];
+            }
+        }
+        report.kernels += program.kernels.len();
+        report.launches += one.nests.len();
+        report.code += objects.objects.iter().map(Vec::len).sum::<usize>();
+        program.code = objects.objects.into_iter().map(|object| builder.code(object)).collect();
+        program.placement = placement(name, graph, one, program.kernels.len());
+        program.name = name.clone();
+        program.features = features(spec);
+        report.placement.push(program.placement.clone());
+        builder.manifest.targets.push(program);
+    }
+    progress(Progress::Packing);
+    if options.keep_source {
+        builder.attachment("graph", sardonyx_ir::text::print(graph));
+        for (name, spec, one) in &lowered {
+            for (k, nest) in one.nests.iter().enumerate() {
+                builder.attachment(&format!("nest/{name}/{k}.{}", nest.name), nest.to_string());
+                builder.attachment(&format!("source/{name}/{k}.{}.ll", nest.name), emit::llvm::module(&[nest], spec));
+            }
+        }
+    }
+    if let Some(golden) = &options.golden {
+        add_golden(&mut builder, golden);
+    }
+    Ok((builder.to_bytes()?, report))
+}
+
+/// The full name and the description of a target.
+pub fn target(name: &str) -> Result<(String, TargetSpec), CompileError> {
+    let cpu = match name {
+        "cpu" => "native",
+        _ => name.strip_prefix("cpu:").ok_or_else(|| CompileError::Target(name.to_string()))?,
+    };
+    let spec = toolchain::cpu(cpu)?;
+    Ok((format!("cpu:{}", spec.cpu), spec))
+}
+
+/// Ports, symbols and constraints.
+fn describe(graph: &Graph, builder: &mut ProgramBuilder<'_>) {
+    let manifest = &mut builder.manifest;
+    let port = |name: &str, v| {
+        let ty = graph.ty(v);
+        Port { name: name.to_string(), dtype: ty.dtype, shape: ty.shape.clone() }
+    };
+    manifest.inputs = graph.inputs().map(|v| port(graph.input_name(v), v)).collect();
+    let names = graph.output_names();
+    let numbered = |k: usize| names.get(k).cloned().unwrap_or_else(|| format!("output{k}"));
+    manifest.outputs = graph.outputs().iter().enumerate().map(|(k, &v)| port(&numbered(k), v)).collect();
+    let mut symbols: Vec<String> = Vec::new();
+    for dim in manifest.inputs.iter().flat_map(|p| &p.shape) {
+        symbols.extend(dim.symbols().into_iter().filter(|s| !symbols.contains(s)).collect::<Vec<_>>());
+    }
+    manifest.symbols = symbols;
+    let bound = |d: &Dim| d.symbols().iter().all(|s| manifest.symbols.contains(s));
+    manifest.constraints = graph
+        .requirements()
+        .filter(|r| bound(&r.left) && bound(&r.right))
+        .map(|r| Constraint { left: r.left.clone(), right: r.right.clone(), place: "the model".into() })
+        .collect();
+}
+
+fn add_golden(builder: &mut ProgramBuilder<'_>, golden: &Golden<'_>) {
+    let mut add = |what: &str, tensors: &[Tensor]| -> Vec<usize> {
+        let named = tensors.iter().enumerate();
+        named
+            .map(|(k, t)| builder.owned_weight(&format!("{what}{k}"), t.dtype(), t.shape(), t.bytes().to_vec()))
+            .collect()
+    };
+    let (inputs, outputs) = (add("golden input ", golden.inputs), add("golden output ", golden.outputs));
+    let (atol, rtol) = (golden.atol, golden.rtol);
+    builder.manifest.golden =
+        Some(sardonyx_runtime::manifest::Golden { inputs, outputs, atol, rtol });
+}
+
+/// The line that says where nodes run.
+fn placement(target: &str, graph: &Graph, lowered: &Lowered, kernels: usize) -> String {
+    let nodes = graph.order().len() - graph.inputs().len();
+    format!("{target} {nodes}/{nodes} nodes ({} launches of {kernels} kernels)", lowered.nests.len())
+}
+
+/// What code for a processor needs, in the names of Rust's standard library.
+fn features(spec: &TargetSpec) -> Vec<String> {
+    let mut list: Vec<&str> = match spec.vector_bytes {
+        64 => vec!["avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"],
+        32 => vec!["avx2", "fma", "f16c"],
+        _ => vec!["sse4.2"],
+    };
+    if spec.vnni {
+        list.push("avx512vnni");
+    }
+    list.into_iter().map(String::from).collect()
+}

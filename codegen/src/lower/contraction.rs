@@ -1,0 +1,308 @@
+//! Regions of one contraction and the pointwise ops that follow it.
+use super::region::{core, describe, moved_along, name, only_reshaped};
+use super::trace::{Anchor, Tracer, Why};
+use super::{Lowerer, View};
+use crate::kernel::body::{Body, Value, ValueId};
+use crate::kernel::contract::{Access, Conv, Epilogue, Gemm, Operand, accumulator};
+use crate::kernel::index::Index;
+use sardonyx_ir::scalar::{Expr, Node, Scalar};
+use sardonyx_ir::{Graph, Op, Value as Wire};
+use sardonyx_runtime::manifest::BufferIndex;
+use sardonyx_tensor::{DType, Dim};
+use std::collections::HashMap;
+
+/// Whether an op has a kernel of its own, with an epilogue.
+pub(super) fn is_contraction(op: &Op) -> bool {
+    matches!(op, Op::Matmul { .. } | Op::Conv { .. } | Op::ConvTranspose { .. })
+}
+
+/// A contraction under construction: the buffers of its arguments, inputs first.
+pub(super) struct Call<'g> {
+    pub g: &'g Graph,
+    /// The contraction.
+    pub wire: Wire,
+    /// The arguments.
+    pub args: Vec<BufferIndex>,
+    /// Where the result goes.
+    pub epilogue: Epilogue,
+}
+
+impl Lowerer<'_> {
+    pub(super) fn contraction(
+        &mut self,
+        g: &Graph,
+        wire: Wire,
+        inputs: &[View],
+        wanted: &HashMap<Wire, BufferIndex>,
+        label: &str,
+    ) -> Result<Vec<View>, Why> {
+        let [output] = g.outputs()[..] else { return Err("a contraction with several results".into()) };
+        let core = core(g, output);
+        let result = match wanted.get(&output).filter(|_| only_reshaped(g, output)) {
+            Some(&buffer) => View::whole(buffer, g.ty(core).clone()),
+            None => self.temporary(g.ty(core).clone()),
+        };
+        let view = moved_along(g, core, output, result.clone()).ok_or("a result that is no view")?;
+        let operands: Vec<View> =
+            g.operands(wire.node).map(|o| self.operand(g, o, inputs)).collect::<Result<_, _>>()?;
+        let accumulator = accumulator(operands[0].ty.dtype, operands[1].ty.dtype);
+        let mut call = self.call(g, wire, core, inputs, &result, accumulator)?;
+        let elements = g.ty(wire).elements();
+        let (nest, per_element) = match g.op(wire) {
+            Op::Matmul { .. } => self.matmul(&mut call, &operands, label)?,
+            _ => self.conv(&mut call, &operands, label)?,
+        };
+        self.launch(nest, call.args, describe(label, g.ty(core)), elements * per_element);
+        Ok(vec![view])
+    }
+
+    /// An operand of the contraction as a view: an input of the region behind movement ops.
+    fn operand(&mut self, g: &Graph, wire: Wire, inputs: &[View]) -> Result<View, Why> {
+        if let Some(place) = g.inputs().position(|i| i == wire) {
+            return Ok(inputs[place].clone());
+        }
+        if let Some(tensor) = g.const_value(wire) {
+            let tensor = tensor.clone();
+            return Ok(View::whole(self.constant("constant", &tensor), g.ty(wire).clone()));
+        }
+        let from = match g.operands(wire.node).next() {
+            Some(from) => self.operand(g, from, inputs)?,
+            None => return Err(format!("{} before a contraction", g.op(wire).name())),
+        };
+        from.moved(g.op(wire), g.ty(wire)).ok_or_else(|| format!("{} before a contraction", g.op(wire).name()))
+    }
+
+    /// The epilogue and its arguments; operands of the contraction are added later, in front of the result.
+    fn call<'g>(
+        &mut self,
+        g: &'g Graph,
+        wire: Wire,
+        core: Wire,
+        inputs: &[View],
+        result: &View,
+        accumulator: DType,
+    ) -> Result<Call<'g>, Why> {
+        let domain = g.ty(wire).shape.clone();
+        let (sources, mut args) = self.sources(inputs);
+        let dtypes: Vec<DType> = args.iter().map(|&a| self.out.buffers[a].dtype).collect();
+        let mut tracer = Tracer::new(g, &sources, &dtypes, &domain, Anchor::Value(wire));
+        let store = tracer.store(0, core, &domain)?;
+        let (body, constants) = (tracer.body, tracer.constants);
+        self.add_constants(g, &constants, &mut args);
+        let out = access(&store.index, usize::MAX, store.dtype, domain.len()).ok_or("a result that is not affine")?;
+        let (accesses, f) = composed(&body, store.value, accumulator, g.ty(wire).dtype, domain.len())?;
+        // Only the arguments that the epilogue reads stay.
+        let mut used: Vec<BufferIndex> = Vec::new();
+        let accesses = accesses
+            .into_iter()
+            .map(|a| {
+                let buffer = args[a.arg];
+                let arg = used.iter().position(|&b| b == buffer).unwrap_or(used.len());
+                if arg == used.len() {
+                    used.push(buffer);
+                }
+                Access { arg, ..a }
+            })
+            .collect();
+        used.push(result.buffer);
+        let out = Access { arg: used.len() - 1, ..out };
+        Ok(Call { g, wire, args: used, epilogue: Epilogue { accesses, f, out } })
+    }
+
+    fn matmul(
+        &mut self,
+        call: &mut Call<'_>,
+        operands: &[View],
+        label: &str,
+    ) -> Result<(crate::nest::Nest, Dim), Why> {
+        let domain = &call.g.ty(call.wire).shape;
+        let (batch, matrix) = domain.split_at(domain.len() - 2);
+        let a = self.batched(call, &operands[0], batch.len());
+        let b = self.batched(call, &operands[1], batch.len());
+        let k = operands[0].ty.shape[operands[0].ty.rank() - 1].clone();
+        let mut gemm = Gemm {
+            batch: batch.to_vec(),
+            m: matrix[0].clone(),
+            n: matrix[1].clone(),
+            k: k.clone(),
+            a: Operand::Strided(a),
+            b: Operand::Strided(b),
+            epilogue: call.epilogue.clone(),
+        };
+        let (a, b) = (gemm.a.arg(), gemm.b.arg());
+        if let Some(tensor) = self.tensor(call.args[b]).cloned()
+            && let Some(packed) = gemm.pack_b(&tensor, self.target)
+        {
+            call.args[b] = self.constant("packed", &packed);
+        } else if let Some(tensor) = self.tensor(call.args[a]).cloned()
+            && let Some(packed) = gemm.pack_a(&tensor, self.target)
+        {
+            call.args[a] = self.constant("packed", &packed);
+        }
+        Ok((gemm.nest(&name(label), self.target), k * 2))
+    }
+
+    fn conv(
+        &mut self,
+        call: &mut Call<'_>,
+        operands: &[View],
+        label: &str,
+    ) -> Result<(crate::nest::Nest, Dim), Why> {
+        let (x, w) = (&operands[0].ty, &operands[1].ty);
+        let spatial = x.rank() - 2;
+        let (strides, pads, dilations, group, transposed) = match call.g.op(call.wire) {
+            Op::Conv { strides, pads, dilations, group } => (strides, pads, dilations, *group, false),
+            Op::ConvTranspose { strides, pads, dilations, group, .. } => (strides, pads, dilations, *group, true),
+            op => panic!("bug: {} is no convolution", op.name()),
+        };
+        let known = |d: &Dim| d.known().ok_or("a convolution whose weights have no known shape");
+        let sizes = w.shape.iter().map(known).collect::<Result<Vec<i64>, _>>()?;
+        let (out_channels, in_channels) =
+            if transposed { (sizes[1], sizes[0] / group) } else { (sizes[0] / group, sizes[1]) };
+        let kernel = sizes[2..].to_vec();
+        let taps: i64 = kernel.iter().product();
+        if let Some(bias) = operands.get(2) {
+            self.add_bias(call, bias, spatial);
+        }
+        let arg = self.argument(call, &operands[0], true);
+        let x_access = Access { arg, dtype: x.dtype, offset: operands[0].offset.clone(), strides: operands[0].strides.clone() };
+        let arg = self.argument(call, &operands[1], true);
+        let mut w_access = Conv::weights(arg, w.dtype, group, out_channels, in_channels, &kernel, transposed);
+        if !operands[1].is_contiguous() {
+            return Err("weights of a convolution that are not contiguous".into());
+        }
+        w_access.offset = operands[1].offset.clone();
+        let ones = |v: &[i64]| if v.is_empty() { vec![1; spatial] } else { v.to_vec() };
+        let mut conv = Conv {
+            batch: x.shape[0].clone(),
+            groups: group,
+            in_channels,
+            out_channels,
+            input: x.shape[2..].to_vec(),
+            output: call.g.ty(call.wire).shape[2..].to_vec(),
+            kernel,
+            strides: ones(strides),
+            pads: if pads.is_empty() { vec![0; spatial] } else { pads[..spatial].to_vec() },
+            dilations: ones(dilations),
+            transposed,
+            x: x_access,
+            w: Operand::Strided(w_access),
+            epilogue: call.epilogue.clone(),
+        };
+        let w = conv.w.arg();
+        if let Some(tensor) = self.tensor(call.args[w]).cloned()
+            && let Some(packed) = conv.pack(&tensor, self.target)
+        {
+            call.args[w] = self.constant("packed", &packed);
+        }
+        let flops = if transposed { taps * in_channels / strides.iter().product::<i64>().max(1) } else { taps * in_channels };
+        Ok((conv.nest(&name(label), self.target), Dim::from(2 * flops)))
+    }
+
+    /// Adds a bias of the second dimension in front of the epilogue's function.
+    fn add_bias(&mut self, call: &mut Call<'_>, bias: &View, spatial: usize) {
+        let arg = self.argument(call, bias, false);
+        let mut strides = vec![Dim::ZERO; spatial + 2];
+        strides[1] = bias.strides[0].clone();
+        let access = Access { arg, dtype: bias.ty.dtype, offset: bias.offset.clone(), strides };
+        let old = &call.epilogue;
+        let count = old.accesses.len();
+        let f = Scalar::build(count + 2, |b, x| {
+            let mut args = x[..=count].to_vec();
+            args[0] = x[0] + x[count + 1];
+            b.inline(&old.f, &args)
+        });
+        call.epilogue.f = f;
+        call.epilogue.accesses.push(access);
+    }
+
+    /// An operand of a matrix product over `batch` indices and its two matrix dimensions.
+    fn batched(&mut self, call: &mut Call<'_>, view: &View, batch: usize) -> Access {
+        let arg = self.argument(call, view, true);
+        let own = view.ty.rank() - 2;
+        let lead = view.ty.shape[..own].iter().zip(&view.strides);
+        let lead = lead.map(|(d, s)| if *d == Dim::ONE { Dim::ZERO } else { s.clone() });
+        let strides = std::iter::repeat_n(Dim::ZERO, batch - own).chain(lead).chain(view.strides[own..].iter().cloned());
+        Access { arg, dtype: view.ty.dtype, offset: view.offset.clone(), strides: strides.collect() }
+    }
+
+    /// The number of the argument that holds a view's buffer, in front of the result. An operand has an
+    /// argument to itself, as packing may replace it.
+    pub(super) fn argument(&mut self, call: &mut Call<'_>, view: &View, own: bool) -> usize {
+        let last = call.args.len() - 1;
+        if !own && let Some(arg) = call.args[..last].iter().position(|&a| a == view.buffer) {
+            return arg;
+        }
+        call.args.insert(last, view.buffer);
+        call.epilogue.out.arg += 1;
+        last
+    }
+}
+
+/// An index over the domain as an access.
+fn access(index: &Index, arg: usize, dtype: DType, rank: usize) -> Option<Access> {
+    let (strides, offset) = index.affine(rank)?;
+    Some(Access { arg, dtype, offset, strides })
+}
+
+/// The loads of a body, and the value as one function of the sum and the loads.
+fn composed(
+    body: &Body,
+    root: ValueId,
+    accumulator: DType,
+    dtype: DType,
+    rank: usize,
+) -> Result<(Vec<Access>, Scalar), Why> {
+    let needed = body.needed([root]);
+    let mut accesses: Vec<Access> = Vec::new();
+    let mut places: HashMap<ValueId, usize> = HashMap::new();
+    for &id in &needed {
+        if let (Value::Load { arg, index, guard }, dtype) = &body.values[id] {
+            if guard.is_some() {
+                return Err("an epilogue with a guarded load".into());
+            }
+            places.insert(id, accesses.len() + 1);
+            accesses.push(access(index, *arg, *dtype, rank).ok_or("an epilogue with a load that is not affine")?);
+        }
+    }
+    for &id in &needed {
+        if let Value::Position(index) = &body.values[id].0
+            && (!index.terms.is_empty() || !index.constant.is_known())
+        {
+            return Err("an epilogue that depends on positions".into());
+        }
+    }
+    let f = Scalar::build(accesses.len() + 1, |b, args| {
+        let mut values: HashMap<ValueId, Expr<'_>> = HashMap::new();
+        for &id in &needed {
+            let value = match &body.values[id].0 {
+                Value::Load { .. } => args[places[&id]],
+                Value::Accumulator(_) if widened(dtype) == accumulator => args[0],
+                Value::Accumulator(_) => args[0].cast(widened(dtype)),
+                Value::Position(index) => b.num(index.constant.known().unwrap_or(0) as f64),
+                Value::Apply { f, args } => {
+                    let args: Vec<Expr<'_>> = args.iter().map(|a| values[a]).collect();
+                    b.inline(&in_registers(f), &args)
+                }
+            };
+            values.insert(id, value);
+        }
+        values[&root]
+    });
+    Ok((accesses, f))
+}
+
+fn widened(dtype: DType) -> DType {
+    crate::nest::register_dtype(dtype)
+}
+
+/// The function with values of narrow types kept in the types of registers.
+fn in_registers(f: &Scalar) -> Scalar {
+    let mut f = f.clone();
+    for node in &mut f.nodes {
+        if let Node::Cast(t, _) = node {
+            *t = widened(*t);
+        }
+    }
+    f
+}

@@ -1,0 +1,86 @@
+//! Ops with loops of their own, and operations that the runtime does itself.
+use super::trace::Why;
+use super::{Lowerer, View, Views};
+use sardonyx_ir::{Graph, NodeId, Op, Value as Wire};
+use sardonyx_runtime::manifest::{BufferIndex, Host, Step};
+use sardonyx_tensor::Dim;
+use std::collections::HashMap;
+
+/// Whether an op is lowered here.
+pub(super) fn is_special(op: &Op) -> bool {
+    matches!(op, Op::TopK { .. } | Op::NonZero { .. })
+}
+
+impl Lowerer<'_> {
+    pub(super) fn special(
+        &mut self,
+        g: &Graph,
+        id: NodeId,
+        views: &mut Views,
+        wanted: &HashMap<Wire, BufferIndex>,
+    ) -> Result<(), Why> {
+        match &g.node(id).op {
+            Op::TopK { axis, largest, sorted, k } => {
+                let attrs = serde_json::json!({ "axis": axis, "largest": largest, "sorted": sorted });
+                let k = self.dims(std::slice::from_ref(k))?;
+                self.host(g, id, views, wanted, Call { op: "topk", attrs, binds: vec![], more: vec![k] });
+                Ok(())
+            }
+            Op::NonZero { count } => {
+                let binds = count.as_symbol().map(String::from).into_iter().collect();
+                let attrs = serde_json::Value::Null;
+                self.host(g, id, views, wanted, Call { op: "nonzero", attrs, binds, more: vec![] });
+                Ok(())
+            }
+            op => Err(format!("no kernel for {}", op.name())),
+        }
+    }
+
+    /// Symbolic values as an i64 buffer.
+    pub(super) fn dims(&mut self, values: &[Dim]) -> Result<BufferIndex, Why> {
+        let mut g = Graph::new();
+        let v = g.add(Op::Dims { values: values.to_vec() }, &[])?;
+        g.set_outputs(vec![v], vec![]);
+        let view = self.temporary(g.ty(v).clone());
+        self.map(&g, &[], &[view.buffer], "dims")?;
+        Ok(view.buffer)
+    }
+
+    /// An operation of the runtime on all operands of a node.
+    fn host(
+        &mut self,
+        g: &Graph,
+        id: NodeId,
+        views: &mut Views,
+        wanted: &HashMap<Wire, BufferIndex>,
+        call: Call,
+    ) {
+        let mut inputs = Vec::new();
+        for operand in g.operands(id) {
+            let view = self.view(g, operand, views);
+            inputs.push(self.contiguous(&view).buffer);
+        }
+        inputs.extend(call.more);
+        let mut outputs = Vec::new();
+        for (port, ty) in g.node(id).types.iter().enumerate() {
+            let wire = Wire { node: id, port: 0 }.port(port);
+            let view: View = self.result(wire, ty, wanted);
+            outputs.push(view.buffer);
+            views.insert(wire, view);
+        }
+        let names: Vec<String> = self.origin.names().map(String::from).collect();
+        let origins = names.into_iter().map(|n| self.origin_index(n)).collect();
+        let (op, attrs, binds) = (call.op.to_string(), call.attrs, call.binds);
+        self.out.steps.push(Step::Host(Host { op, inputs, outputs, attrs, binds, origins }));
+    }
+}
+
+/// An operation of the runtime.
+struct Call {
+    op: &'static str,
+    attrs: serde_json::Value,
+    /// The symbols it gives values to.
+    binds: Vec<String>,
+    /// Inputs after the operands.
+    more: Vec<BufferIndex>,
+}

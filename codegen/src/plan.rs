@@ -1,0 +1,199 @@
+//! Planning: a lowered graph and its compiled kernels as the program of a target.
+//!
+//! Buffers get their lifetimes, in which the runtime places them; what no step uses is left out.
+use crate::lower::Lowered;
+use crate::nest::Nest;
+use sardonyx_runtime::manifest::{
+    self, Buffer, BufferIndex, Kernel, Place, Step, TargetProgram, Trip, count_steps,
+};
+use sardonyx_tensor::Dim;
+use std::collections::HashMap;
+
+/// The program of one target, and for every weight of the lowered graph its index in `Place::Weight`, if a
+/// step uses it.
+pub struct Plan {
+    /// The program; code and weights are indices that the caller replaces.
+    pub program: TargetProgram,
+    /// The weights that are used: indices into [`Lowered::weights`].
+    pub weights: Vec<usize>,
+}
+
+/// Plans a lowered graph whose nests stand at `places`: the object and symbol of each.
+pub fn plan(lowered: &Lowered, places: &[(usize, String)]) -> Plan {
+    let (kernels, kernel_of) = kernels(&lowered.nests, places);
+    let mut steps = lowered.steps.clone();
+    each_step(&mut steps, &mut |step| {
+        if let Step::Launch(launch) = step {
+            launch.kernel = kernel_of[launch.kernel];
+        }
+    });
+    let mut buffers = lowered.buffers.clone();
+    live(&mut buffers, &steps);
+    let used = used(&buffers, &steps);
+    let mut place = vec![usize::MAX; buffers.len()];
+    let mut kept = Vec::new();
+    let mut weights = Vec::new();
+    for (k, mut buffer) in buffers.into_iter().enumerate() {
+        if !used[k] {
+            continue;
+        }
+        if let Place::Weight(w) = &mut buffer.place {
+            let next = weights.iter().position(|u| u == w).unwrap_or(weights.len());
+            if next == weights.len() {
+                weights.push(*w);
+            }
+            *w = next;
+        }
+        place[k] = kept.len();
+        kept.push(buffer);
+    }
+    for buffer in &mut kept {
+        if let Place::Alias { of, .. } = &mut buffer.place {
+            *of = place[*of];
+        }
+    }
+    each_step(&mut steps, &mut |step| visit(step, &mut |b| *b = place[*b]));
+    let program =
+        TargetProgram { kernels, buffers: kept, steps, origins: lowered.origins.clone(), ..Default::default() };
+    Plan { program, weights }
+}
+
+/// The distinct kernels, and which of them each nest is.
+fn kernels(nests: &[Nest], places: &[(usize, String)]) -> (Vec<Kernel>, Vec<usize>) {
+    let mut known: HashMap<&(usize, String), usize> = HashMap::new();
+    let mut kernels = Vec::new();
+    let which = nests.iter().zip(places).map(|(nest, at)| {
+        *known.entry(at).or_insert_with(|| {
+            let mut dims = nest.dims.clone();
+            if !nest.scratch.is_known() && !dims.contains(&nest.scratch) {
+                dims.push(nest.scratch.clone());
+            }
+            let scratch = match dims.iter().position(|d| *d == nest.scratch) {
+                Some(slot) => Dim::symbol(&format!("d{slot}")),
+                None => nest.scratch.clone(),
+            };
+            let (code, symbol) = (at.0, at.1.clone());
+            kernels.push(Kernel { symbol, code, args: nest.params().count(), dims: dims.len(), scratch });
+            kernels.len() - 1
+        })
+    });
+    let which = which.collect();
+    (kernels, which)
+}
+
+/// Calls `f` on every step, those inside of others too.
+pub(crate) fn each_step(steps: &mut [Step], f: &mut dyn FnMut(&mut Step)) {
+    for step in steps {
+        f(step);
+        match step {
+            Step::If { then, otherwise, .. } => {
+                each_step(then, f);
+                each_step(otherwise, f);
+            }
+            Step::Loop(inner) => each_step(&mut inner.body, f),
+            _ => {}
+        }
+    }
+}
+
+/// Calls `f` on every buffer that a step itself names.
+fn visit(step: &mut Step, f: &mut dyn FnMut(&mut BufferIndex)) {
+    match step {
+        Step::Launch(launch) => launch.args.iter_mut().for_each(f),
+        Step::Copy { src, dst } => {
+            f(src);
+            f(dst);
+        }
+        Step::Bind { buffer, .. } => f(buffer),
+        Step::Set { .. } => {}
+        Step::If { condition, .. } => f(condition),
+        Step::Loop(inner) => {
+            if let Some(Trip::Buffer(b)) = &mut inner.trip {
+                f(b);
+            }
+            inner.condition.iter_mut().chain(&mut inner.iteration).for_each(&mut *f);
+            for carried in &mut inner.carried {
+                f(&mut carried.state);
+                f(&mut carried.next);
+            }
+            for scan in inner.scan_inputs.iter_mut().chain(&mut inner.scan_outputs) {
+                f(&mut scan.whole);
+                f(&mut scan.slice);
+            }
+        }
+        Step::Host(host) => host.inputs.iter_mut().chain(&mut host.outputs).for_each(f),
+    }
+}
+
+/// The buffers a step itself names.
+fn named(step: &Step) -> Vec<BufferIndex> {
+    let mut list = Vec::new();
+    let mut shallow = match step {
+        Step::If { condition, .. } => Step::If { condition: *condition, then: vec![], otherwise: vec![] },
+        Step::Loop(inner) => {
+            let inner = manifest::Loop { body: vec![], ..(**inner).clone() };
+            Step::Loop(Box::new(inner))
+        }
+        step => step.clone(),
+    };
+    visit(&mut shallow, &mut |b| list.push(*b));
+    list
+}
+
+fn root(buffers: &[Buffer], mut index: BufferIndex) -> BufferIndex {
+    while let Place::Alias { of, .. } = buffers[index].place {
+        index = of;
+    }
+    index
+}
+
+/// Which buffers steps use, with those they are parts of; outputs are always used.
+fn used(buffers: &[Buffer], steps: &[Step]) -> Vec<bool> {
+    let mut used: Vec<bool> = buffers.iter().map(|b| matches!(b.place, Place::Output(_))).collect();
+    manifest::walk(steps, &mut |_, step| {
+        for mut b in named(step) {
+            used[b] = true;
+            while let Place::Alias { of, .. } = buffers[b].place {
+                used[of] = true;
+                b = of;
+            }
+        }
+    });
+    used
+}
+
+/// Sets the lifetimes of workspace buffers.
+fn live(buffers: &mut [Buffer], steps: &[Step]) {
+    let mut spans: Vec<Option<(usize, usize)>> = vec![None; buffers.len()];
+    let mut loops: Vec<(usize, usize)> = Vec::new();
+    let touch = |b: BufferIndex, at: usize, spans: &mut Vec<Option<(usize, usize)>>| {
+        let span = spans[b].get_or_insert((at, at));
+        *span = (span.0.min(at), span.1.max(at));
+    };
+    let mut uses: Vec<Vec<usize>> = vec![Vec::new(); buffers.len()];
+    manifest::walk(steps, &mut |number, step| {
+        for b in named(step) {
+            let b = root(buffers, b);
+            touch(b, number, &mut spans);
+            uses[b].push(number);
+            if let Step::Loop(inner) = step {
+                touch(b, number + count_steps(&inner.body), &mut spans);
+            }
+        }
+        if let Step::Loop(inner) = step {
+            loops.push((number, number + count_steps(&inner.body)));
+        }
+    });
+    for (b, buffer) in buffers.iter_mut().enumerate() {
+        let Place::Workspace { first, last } = &mut buffer.place else { continue };
+        let Some(mut span) = spans[b] else { continue };
+        // What a loop's body uses and was there before the loop is needed in every iteration.
+        for &(start, end) in loops.iter().rev() {
+            let inside = uses[b].iter().any(|u| (start + 1..=end).contains(u));
+            if inside && span.0 <= start {
+                span.1 = span.1.max(end);
+            }
+        }
+        (*first, *last) = span;
+    }
+}
