@@ -7,7 +7,7 @@ pub fn optimize(driver: &mut Driver, g: &mut Graph) {
     // Folding first: it shows shapes and constants, on which everything else depends. Equal values become
     // one before rules match, because a rule stops at values that are used elsewhere. What algebra leaves
     // can often be folded again.
-    let simplify = [pass("fold"), pass("common"), pass("algebra")];
+    let simplify = [pass("fold"), pass("movement"), pass("common"), pass("algebra")];
     driver.repeat(&simplify, g, ROUNDS);
     // Activation functions are written out in the forms that algebra leaves.
     driver.run(pass("activations"), g);

@@ -11,6 +11,7 @@ mod common;
 mod driver;
 mod fold;
 mod group;
+mod movement;
 pub mod pattern;
 
 pub use driver::{Driver, Timing};
@@ -56,6 +57,12 @@ pub static PASSES: &[Pass] = &[
         about: "simplifies arithmetic",
         run: |g, o| apply(&algebra::rules(), g, o),
         rules: || algebra::rules().names().collect(),
+    },
+    Pass {
+        name: "movement",
+        about: "simplifies reshapes, transposes, slices and gathers",
+        run: movement::run,
+        rules: movement::names,
     },
     Pass {
         name: "activations",
