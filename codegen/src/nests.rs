@@ -6,6 +6,7 @@ pub mod map;
 mod neighbours;
 mod point;
 pub mod rows;
+pub mod special;
 pub mod tile;
 mod transpose;
 pub mod window;
