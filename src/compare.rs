@@ -135,7 +135,8 @@ fn measure(c: &mut Comparison, ours: &[f64], reference: &[f64]) {
         }
     }
     c.least_atol = furthest.max(0.0);
-    c.rms_rel = squares.sqrt() / ((ours.len().max(1) as f64).sqrt() * mag_a.max(mag_b).max(f64::MIN_POSITIVE));
+    c.rms_rel =
+        squares.sqrt() / ((ours.len().max(1) as f64).sqrt() * mag_a.max(mag_b).max(f64::MIN_POSITIVE));
     if norm_a > 0.0 || norm_b > 0.0 {
         c.cosine = dot / (norm_a.sqrt() * norm_b.sqrt()).max(f64::MIN_POSITIVE);
     }

@@ -12,7 +12,9 @@ use std::sync::OnceLock;
 #[derive(Debug, thiserror::Error)]
 pub enum OrtError {
     /// Its library was not found or could not be loaded.
-    #[error("ONNX Runtime's library could not be loaded ({0}); give its path with --ort-library or in ORT_DYLIB_PATH (PyPI's `onnxruntime` holds it as onnxruntime/capi/libonnxruntime.so.*)")]
+    #[error(
+        "ONNX Runtime's library could not be loaded ({0}); give its path with --ort-library or in ORT_DYLIB_PATH (PyPI's `onnxruntime` holds it as onnxruntime/capi/libonnxruntime.so.*)"
+    )]
     Library(String),
     /// It refused the model or failed to run it.
     #[error("ONNX Runtime: {0}")]
@@ -34,7 +36,8 @@ pub struct Ort {
 fn environment(library: Option<&Path>) -> Result<&'static Environment, OrtError> {
     static ENVIRONMENT: OnceLock<Result<Environment, String>> = OnceLock::new();
     let made = ENVIRONMENT.get_or_init(|| {
-        let path = library.map(Path::to_path_buf).or_else(|| std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from));
+        let path =
+            library.map(Path::to_path_buf).or_else(|| std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from));
         let path = path.unwrap_or_else(|| "libonnxruntime.so".into());
         let builder = ::ort::init_from(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         builder.build().map_err(|e| e.to_string())
@@ -75,19 +78,58 @@ impl Ort {
 macro_rules! by_dtype {
     ($dtype:expr, $T:ident => $body:expr, $otherwise:expr) => {
         match $dtype {
-            DType::F64 => { type $T = f64; $body }
-            DType::F32 => { type $T = f32; $body }
-            DType::F16 => { type $T = f16; $body }
-            DType::BF16 => { type $T = bf16; $body }
-            DType::I64 => { type $T = i64; $body }
-            DType::I32 => { type $T = i32; $body }
-            DType::I16 => { type $T = i16; $body }
-            DType::I8 => { type $T = i8; $body }
-            DType::U64 => { type $T = u64; $body }
-            DType::U32 => { type $T = u32; $body }
-            DType::U16 => { type $T = u16; $body }
-            DType::U8 => { type $T = u8; $body }
-            DType::Bool => { type $T = bool; $body }
+            DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            DType::F16 => {
+                type $T = f16;
+                $body
+            }
+            DType::BF16 => {
+                type $T = bf16;
+                $body
+            }
+            DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            DType::I32 => {
+                type $T = i32;
+                $body
+            }
+            DType::I16 => {
+                type $T = i16;
+                $body
+            }
+            DType::I8 => {
+                type $T = i8;
+                $body
+            }
+            DType::U64 => {
+                type $T = u64;
+                $body
+            }
+            DType::U32 => {
+                type $T = u32;
+                $body
+            }
+            DType::U16 => {
+                type $T = u16;
+                $body
+            }
+            DType::U8 => {
+                type $T = u8;
+                $body
+            }
+            DType::Bool => {
+                type $T = bool;
+                $body
+            }
             _ => $otherwise,
         }
     };
@@ -104,7 +146,9 @@ fn to_ort(t: &Tensor) -> Result<DynValue, OrtError> {
     }
     if t.dtype() == DType::Bool {
         let elements: Vec<bool> = t.bytes().iter().map(|&b| b != 0).collect();
-        return Ok(::ort::value::Tensor::from_array((t.shape().to_vec(), elements)).map_err(run_error)?.into_dyn());
+        return Ok(::ort::value::Tensor::from_array((t.shape().to_vec(), elements))
+            .map_err(run_error)?
+            .into_dyn());
     }
     by_dtype!(t.dtype(), T => value::<T>(t), Err(OrtError::Type(t.dtype().to_string())))
 }

@@ -40,12 +40,17 @@ pub fn nest(op: &Op, operands: &[Type], results: &[Type]) -> Option<Nest> {
         Op::ScatterNd { reduction } => scatter::slices(&s, *reduction),
         Op::ArgMax { axis, last } => order::arg(&s, *axis, *last, true),
         Op::ArgMin { axis, last } => order::arg(&s, *axis, *last, false),
-        Op::TopK { axis, k, largest, .. } => order::top_k(&s, *axis, k, *largest),
-        Op::CumSum { axis, exclusive, reverse } => scan::cumulative(&s, *axis, *exclusive, *reverse, scan::Kind::Sum),
-        Op::CumProd { axis, exclusive, reverse } => scan::cumulative(&s, *axis, *exclusive, *reverse, scan::Kind::Product),
+        Op::CumSum { axis, exclusive, reverse } => {
+            scan::cumulative(&s, *axis, *exclusive, *reverse, scan::Kind::Sum)
+        }
+        Op::CumProd { axis, exclusive, reverse } => {
+            scan::cumulative(&s, *axis, *exclusive, *reverse, scan::Kind::Product)
+        }
         Op::Lrn { size, alpha, beta, bias } => scan::lrn(&s, *size, [*alpha, *beta, *bias]),
         Op::Resize { .. } => resize::resize(&s, op)?,
-        Op::GridSample { mode, padding, align_corners } => sample::grid_sample(&s, *mode, *padding, *align_corners)?,
+        Op::GridSample { mode, padding, align_corners } => {
+            sample::grid_sample(&s, *mode, *padding, *align_corners)?
+        }
         _ => return None,
     };
     Some(s.b.finish(grid))

@@ -25,7 +25,8 @@ pub(super) fn elements(s: &Special<'_>, axis: i64) -> Dim {
 pub(super) fn slices(s: &Special<'_>, batch: i64) -> Dim {
     let (x, indices) = (&s.operands[0], &s.operands[1]);
     let batch = usize::try_from(batch).expect("the type rule should have accepted the batch");
-    let depth = indices.shape[indices.rank() - 1].known().expect("the type rule should need a known depth") as usize;
+    let depth =
+        indices.shape[indices.rank() - 1].known().expect("the type rule should need a known depth") as usize;
     let rows = Dim::product(&indices.shape[..indices.rank() - 1]);
     let slice = Dim::product(&x.shape[batch + depth..]);
     let per_batch = Dim::product(&indices.shape[batch..indices.rank() - 1]);

@@ -94,8 +94,18 @@ fn walk<'b>(
 }
 
 /// The taps of one axis, and for cropping whether the coordinate is outside of it.
-fn axis<'b>(b: &'b Builder, op: &Op, d: usize, n: &Dim, to: &Dim, o: Expr<'b>) -> (Taps<'b>, Option<Expr<'b>>) {
-    let Op::Resize { scales, mode, coordinates, nearest, cubic_coeff, exclude_outside, antialias, roi, .. } = op else {
+fn axis<'b>(
+    b: &'b Builder,
+    op: &Op,
+    d: usize,
+    n: &Dim,
+    to: &Dim,
+    o: Expr<'b>,
+) -> (Taps<'b>, Option<Expr<'b>>) {
+    let Op::Resize {
+        scales, mode, coordinates, nearest, cubic_coeff, exclude_outside, antialias, roi, ..
+    } = op
+    else {
         panic!("bug: not a resize")
     };
     let given = scales.get(d).copied().filter(|&s| s != 0.0);
@@ -118,7 +128,12 @@ fn axis<'b>(b: &'b Builder, op: &Op, d: usize, n: &Dim, to: &Dim, o: Expr<'b>) -
     let shrinks = *antialias && !grows;
     let taps = if *mode == Interpolation::Nearest {
         let one = Box::new(move |_| b.constant(F64, 1.0));
-        Taps { first: rounded(*nearest, at).cast(DType::I64), count: Count::Known(1), weight: one, place: Box::new(place) }
+        Taps {
+            first: rounded(*nearest, at).cast(DType::I64),
+            count: Count::Known(1),
+            weight: one,
+            place: Box::new(place),
+        }
     } else if shrinks {
         antialiased(b, kernel, at, scale.min(1.0), *exclude_outside, n, place)
     } else {
@@ -167,7 +182,12 @@ fn interpolated<'b>(
     let n = n.clone();
     let masked = move |i: Expr<'b>| i.ge(0).and(i.lt(b.dim(&n))).select(plain(i), b.constant(F64, 0.0));
     let sum = (0..count).fold(b.constant(F64, 0.0), |sum, k| sum + masked(first + k));
-    Taps { first, count: Count::Known(count), weight: Box::new(move |i| masked(i) / sum), place: Box::new(place) }
+    Taps {
+        first,
+        count: Count::Known(count),
+        weight: Box::new(move |i| masked(i) / sum),
+        place: Box::new(place),
+    }
 }
 
 /// Taps stretched by a scale up to 1, summing to 1; below 1 without the part beyond the border.
@@ -196,7 +216,14 @@ fn antialiased<'b>(
 }
 
 /// The coordinate on the input of output coordinate `o` (ONNX Resize, `coordinate_transformation_mode`).
-fn source<'b>(mode: Coordinates, o: Expr<'b>, n: Expr<'b>, to: Expr<'b>, scale: Expr<'b>, (start, end): (f64, f64)) -> Expr<'b> {
+fn source<'b>(
+    mode: Coordinates,
+    o: Expr<'b>,
+    n: Expr<'b>,
+    to: Expr<'b>,
+    scale: Expr<'b>,
+    (start, end): (f64, f64),
+) -> Expr<'b> {
     let half = (o + 0.5) / scale - 0.5;
     match mode {
         Coordinates::HalfPixel => half,

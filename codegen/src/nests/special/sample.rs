@@ -8,7 +8,12 @@ use sardonyx_tensor::{DType, Dim};
 const F64: Ty = Ty { dtype: DType::F64, lanes: 1 };
 
 /// One work item per image and channel.
-pub(super) fn grid_sample(s: &Special<'_>, mode: Interpolation, padding: Padding, align_corners: bool) -> Option<Dim> {
+pub(super) fn grid_sample(
+    s: &Special<'_>,
+    mode: Interpolation,
+    padding: Padding,
+    align_corners: bool,
+) -> Option<Dim> {
     let (x, y) = (&s.operands[0], &s.results[0]);
     let spatial = x.rank() - 2;
     let b = &s.b;
@@ -30,14 +35,22 @@ pub(super) fn grid_sample(s: &Special<'_>, mode: Interpolation, padding: Padding
             place: Box::new(|i| i),
         };
         let taps: Vec<&Taps<'_>> = std::iter::once(&plane).chain(&axes).collect();
-        let shape: Vec<Dim> = std::iter::once(&x.shape[0] * &x.shape[1]).chain(x.shape[2..].iter().cloned()).collect();
+        let shape: Vec<Dim> =
+            std::iter::once(&x.shape[0] * &x.shape[1]).chain(x.shape[2..].iter().cloned()).collect();
         let value = combine(s, &taps, &shape);
         b.store(s.outputs[0], b.grid() * b.dim(&pixels) + p, result(value, y.dtype));
     });
     Some(&x.shape[0] * &x.shape[1])
 }
 
-fn taps<'b>(b: &'b Builder, x: Expr<'b>, n: &Dim, mode: Interpolation, padding: Padding, align_corners: bool) -> Taps<'b> {
+fn taps<'b>(
+    b: &'b Builder,
+    x: Expr<'b>,
+    n: &Dim,
+    mode: Interpolation,
+    padding: Padding,
+    align_corners: bool,
+) -> Taps<'b> {
     let size = b.dim(n).cast(DType::F64);
     let last = size - 1.0;
     let at = if align_corners { (x + 1.0) / 2.0 * last } else { ((x + 1.0) * size - 1.0) / 2.0 };
@@ -66,7 +79,12 @@ fn taps<'b>(b: &'b Builder, x: Expr<'b>, n: &Dim, mode: Interpolation, padding: 
     };
     // A single tap has a weight too: it may be outside.
     let count = if count == 1 { Count::Computed(b.int(1)) } else { Count::Known(count) };
-    Taps { first, count, weight: Box::new(weight), place: Box::new(move |i| here(i).max(0).min(b.dim(&n) - 1)) }
+    Taps {
+        first,
+        count,
+        weight: Box::new(weight),
+        place: Box::new(move |i| here(i).max(0).min(b.dim(&n) - 1)),
+    }
 }
 
 /// `x` mirrored at `low` and `high - low` beyond the last element until it is between them.

@@ -16,7 +16,8 @@ pub(super) fn cumulative(s: &Special<'_>, axis: i64, exclusive: bool, reverse: b
     let [outer, n, inner] = split(&s.operands[0], axis);
     let b = &s.b;
     let base = b.grid().index_div(b.dim(&inner)) * b.dim(&(&n * &inner)) + b.grid().index_rem(b.dim(&inner));
-    let start = b.constant(crate::nest::Ty::of(s.operands[0].dtype), if kind == Kind::Sum { 0i64 } else { 1i64 });
+    let start =
+        b.constant(crate::nest::Ty::of(s.operands[0].dtype), if kind == Kind::Sum { 0i64 } else { 1i64 });
     let total = b.var(start);
     b.for_(0, &n, |i| {
         let i = if reverse { b.dim(&n) - 1 - i } else { i };

@@ -22,7 +22,8 @@ pub(super) fn elements(s: &Special<'_>, axis: i64, reduction: Reduction) -> Dim 
 /// `x` with every slice of updates where its row of indices says.
 pub(super) fn slices(s: &Special<'_>, reduction: Reduction) -> Dim {
     let (x, indices) = (&s.operands[0], &s.operands[1]);
-    let depth = indices.shape[indices.rank() - 1].known().expect("the type rule should need a known depth") as usize;
+    let depth =
+        indices.shape[indices.rank() - 1].known().expect("the type rule should need a known depth") as usize;
     let rows = Dim::product(&indices.shape[..indices.rank() - 1]);
     let slice = Dim::product(&x.shape[depth..]);
     let b = &s.b;
