@@ -69,6 +69,10 @@ impl<'a> Context<'a> {
             .map(|n| dtype(i32::try_from(n).unwrap_or(-1)).map_err(Fault::Unsupported))
             .transpose()
     }
+    /// As [`Context::dtype_if`], where 0 stands for none.
+    pub fn dtype_if_set(&self, name: &str) -> Result<Option<DType>, Fault> {
+        if self.int(name, 0)? == 0 { Ok(None) } else { self.dtype_if(name) }
+    }
     /// A tensor that may be absent.
     pub fn tensor(&mut self, name: &str) -> Result<Option<Tensor>, Fault> {
         match self.typed(name, Kind::Tensor)?.and_then(|a| a.t.as_ref()) {

@@ -145,6 +145,18 @@ fn cast_to(cx: &mut Context, x: Value, to: DType) -> Built {
     if to == DType::F8E8M0 && cx.string("round_mode", "up")? != "nearest" {
         return unsupported("rounding a scale up or down");
     }
+    let narrow = matches!(to, DType::I4 | DType::U4 | DType::I2 | DType::U2);
+    if narrow && cx.dtype(x).is_float() {
+        // A float out of range wraps, as an integer does.
+        let whole = cx.cast(x, DType::I32)?;
+        return cx.cast(whole, to);
+    }
+    if to == DType::F4E2M1 && cx.dtype(x).is_float() {
+        // The type has no NaN; ONNX's reference makes it zero.
+        let (nan, zero) = (cx.add(Op::IsNan {}, &[x])?, cx.like(x, -0.0));
+        let x = cx.select(nan, zero, x)?;
+        return cx.cast(x, to);
+    }
     cx.cast(x, to)
 }
 

@@ -9,9 +9,13 @@ use sardonyx_ir::{Op, Value};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+mod attention;
 mod conv;
+mod index;
 mod math;
 mod norm;
+mod quant;
+mod recurrent;
 mod reduce;
 mod shape;
 mod slice;
@@ -55,7 +59,17 @@ const fn many(name: &'static str, since: i64, f: fn(&mut Context) -> Built<Vec<V
 }
 
 /// The files' rows.
-static GROUPS: &[&[Row]] = &[math::ROWS, shape::ROWS, reduce::ROWS, conv::ROWS, norm::ROWS];
+static GROUPS: &[&[Row]] = &[
+    math::ROWS,
+    shape::ROWS,
+    reduce::ROWS,
+    conv::ROWS,
+    norm::ROWS,
+    index::ROWS,
+    attention::ROWS,
+    recurrent::ROWS,
+    quant::ROWS,
+];
 
 /// Rows by domain and name, oldest first.
 static TABLE: LazyLock<HashMap<(&str, &str), Vec<&Row>>> = LazyLock::new(|| {

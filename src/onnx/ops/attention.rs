@@ -1,0 +1,228 @@
+//! Attention and rotary position embedding.
+use super::super::context::{Built, Context};
+use super::super::error::{invalid, unsupported};
+use super::{Row, many, one};
+use sardonyx_ir::{Op, Value};
+use sardonyx_tensor::{DType, Dim};
+
+pub(super) const ROWS: &[Row] = &[many("Attention", 23, attention), one("RotaryEmbedding", 23, rotary)];
+
+fn attention(cx: &mut Context) -> Built<Vec<Value>> {
+    let (q, k, v) = (cx.operand(0)?, cx.operand(1)?, cx.operand(2)?);
+    let flat = cx.rank(q) == 3;
+    let (q_heads, kv_heads) = (cx.int("q_num_heads", 0)?, cx.int("kv_num_heads", 0)?);
+    let (q, k, v) = match flat {
+        true => (heads(cx, q, q_heads)?, heads(cx, k, kv_heads)?, heads(cx, v, kv_heads)?),
+        false => (q, k, v),
+    };
+    let (past_k, past_v) = (cx.operand_if(4)?, cx.operand_if(5)?);
+    let past = past_k.map_or(Dim::ZERO, |p| cx.shape(p)[2].clone());
+    let keys = past_k.map_or(Ok(k), |p| cx.concat(&[p, k], 2))?;
+    let values = past_v.map_or(Ok(v), |p| cx.concat(&[p, v], 2))?;
+    let (s, t) = (cx.shape(q)[2].clone(), cx.shape(keys)[2].clone());
+
+    let width = cx.shape(q)[3].clone();
+    let scale = match (cx.float_if("scale")?, width.known()) {
+        (Some(scale), _) => scale,
+        (None, Some(d)) => 1.0 / (d.max(1) as f64).sqrt(),
+        (None, None) => return unsupported("heads of symbolic width without a scale"),
+    };
+    let mut causal = cx.flag("is_causal", false)?;
+    let mut mask = cx.operand_if(3)?;
+    if let Some(m) = mask {
+        mask = Some(padded_mask(cx, m, &t)?);
+    }
+    // The op's causal mask ends at the last key; ONNX's begins after the past.
+    if causal && &t - &s != past {
+        causal = false;
+        let own = causal_mask(cx, &s, &t, &past)?;
+        mask = Some(both(cx, mask, own)?);
+    }
+    if let Some(lengths) = cx.operand_if(6)? {
+        let own = length_mask(cx, lengths, &t)?;
+        mask = Some(both(cx, mask, own)?);
+    }
+    let softcap = cx.float("softcap", 0.0)?;
+    let mut y = attended(cx, [q, keys, values], mask, scale, causal, softcap)?;
+    if flat {
+        let shape = cx.shape(y);
+        let rows = cx.transpose(y, &[0, 2, 1, 3])?;
+        y = cx.reshape(rows, vec![shape[0].clone(), shape[2].clone(), &shape[1] * &shape[3]])?;
+    }
+    let mut results = vec![y, keys, values];
+    if cx.wants(3) {
+        if causal {
+            let own = causal_mask(cx, &s, &t, &past)?;
+            mask = Some(both(cx, mask, own)?);
+        }
+        results.push(scores(cx, q, keys, mask, scale, softcap)?);
+    }
+    Ok(results)
+}
+
+fn attended(
+    cx: &mut Context,
+    [q, k, v]: [Value; 3],
+    mask: Option<Value>,
+    scale: f64,
+    causal: bool,
+    softcap: f64,
+) -> Built {
+    let operands: Vec<Value> = [q, k, v].into_iter().chain(mask).collect();
+    cx.add(Op::Attention { scale, causal, softcap }, &operands)
+}
+
+/// `[b, s, heads * d]` as `[b, heads, s, d]`.
+fn heads(cx: &mut Context, x: Value, heads: i64) -> Built {
+    let shape = cx.shape(x);
+    if shape.len() != 3 || heads < 1 {
+        return invalid(format!("{heads} heads in {}", cx.ty(x)));
+    }
+    let width =
+        shape[2].exact_div(&Dim::from(heads)).ok_or_else(|| format!("{} in {heads} heads", shape[2]))?;
+    let x = cx.reshape(x, vec![shape[0].clone(), shape[1].clone(), Dim::from(heads), width])?;
+    cx.transpose(x, &[0, 2, 1, 3])
+}
+
+/// A mask for fewer keys than there are: the others are not seen.
+fn padded_mask(cx: &mut Context, mask: Value, keys: &Dim) -> Built {
+    let shape = cx.shape(mask);
+    let Some(last) = shape.last() else { return Ok(mask) };
+    let missing = keys - last;
+    if *last == 1 || !missing.provably_ge(1) {
+        return Ok(mask);
+    }
+    let off = if cx.dtype(mask) == DType::Bool { 0.0 } else { f64::NEG_INFINITY };
+    let value = cx.like(mask, off);
+    let before = vec![Dim::ZERO; shape.len()];
+    let mut after = before.clone();
+    after[shape.len() - 1] = missing;
+    cx.add(Op::Pad { before, after, mode: Default::default() }, &[mask, value])
+}
+
+/// True where query `i` may see key `j`: `j <= i + past`.
+fn causal_mask(cx: &mut Context, s: &Dim, t: &Dim, past: &Dim) -> Built {
+    let (rows, columns) = (cx.iota(s.clone(), DType::I64, 0, 2)?, cx.iota(t.clone(), DType::I64, 1, 2)?);
+    let past = cx.dim(past.clone(), DType::I64)?;
+    let last = cx.plus(rows, past)?;
+    cx.le(columns, last)
+}
+
+/// True for the first `lengths[b]` keys.
+fn length_mask(cx: &mut Context, lengths: Value, t: &Dim) -> Built {
+    let lengths = cx.unsqueeze(lengths, &[1, 2, 3])?;
+    let keys = cx.iota(t.clone(), DType::I64, 3, 4)?;
+    cx.lt(keys, lengths)
+}
+
+/// What both masks let through; the second is boolean.
+fn both(cx: &mut Context, mask: Option<Value>, seen: Value) -> Built {
+    match mask {
+        None => Ok(seen),
+        Some(mask) if cx.dtype(mask) == DType::Bool => cx.and(mask, seen),
+        Some(mask) => {
+            let hidden = cx.like(mask, f64::NEG_INFINITY);
+            cx.select(seen, mask, hidden)
+        }
+    }
+}
+
+/// The scores at the stage that `qk_matmul_output_mode` asks for.
+fn scores(cx: &mut Context, q: Value, k: Value, mask: Option<Value>, scale: f64, softcap: f64) -> Built {
+    let mode = cx.int("qk_matmul_output_mode", 0)?;
+    let (shape, groups) = (cx.shape(q), cx.shape(k)[1].clone());
+    let k = match shape[1].exact_div(&groups) {
+        Some(n) if n == 1 => k,
+        Some(n) => {
+            let own = cx.shape(k);
+            let wide = cx.unsqueeze(k, &[2])?;
+            let [b, g, t, d] = [0, 1, 2, 3].map(|i| own[i].clone());
+            let wide = cx.expand(wide, vec![b.clone(), g, n, t.clone(), d.clone()])?;
+            cx.reshape(wide, vec![b, shape[1].clone(), t, d])?
+        }
+        None => return invalid("heads that do not divide into the groups"),
+    };
+    let turned = cx.transpose(k, &[0, 1, 3, 2])?;
+    let product = cx.add(Op::Matmul {}, &[q, turned])?;
+    let mut x = cx.times_number(product, scale)?;
+    if mode == 0 {
+        return Ok(x);
+    }
+    if softcap > 0.0 {
+        let small = cx.times_number(x, 1.0 / softcap)?;
+        let flat = cx.add(Op::Tanh {}, &[small])?;
+        x = cx.times_number(flat, softcap)?;
+    }
+    if mode == 1 {
+        return Ok(x);
+    }
+    if let Some(mask) = mask {
+        x = match cx.dtype(mask) {
+            DType::Bool => {
+                let hidden = cx.like(x, f64::NEG_INFINITY);
+                cx.select(mask, x, hidden)?
+            }
+            _ => cx.plus(x, mask)?,
+        };
+    }
+    if mode == 2 { Ok(x) } else { cx.add(Op::Softmax { axis: -1 }, &[x]) }
+}
+
+fn rotary(cx: &mut Context) -> Built {
+    let (x, cos, sin) = (cx.operand(0)?, cx.operand(1)?, cx.operand(2)?);
+    let (shape, heads) = (cx.shape(x), cx.int("num_heads", 0)?);
+    // [b, s, h, d]
+    let x = match shape.len() {
+        4 => cx.transpose(x, &[0, 2, 1, 3])?,
+        3 if heads > 0 => {
+            let width =
+                shape[2].exact_div(&Dim::from(heads)).ok_or("the width does not divide into heads")?;
+            cx.reshape(x, vec![shape[0].clone(), shape[1].clone(), Dim::from(heads), width])?
+        }
+        rank => return invalid(format!("rank {rank} with {heads} heads")),
+    };
+    let (mut cos, mut sin) = (cos, sin);
+    if let Some(places) = cx.operand_if(3)? {
+        cos = cx.add(Op::Gather { axis: 0 }, &[cos, places])?;
+        sin = cx.add(Op::Gather { axis: 0 }, &[sin, places])?;
+    }
+    let (cos, sin) = (cx.unsqueeze(cos, &[2])?, cx.unsqueeze(sin, &[2])?);
+    let width = cx.shape(x)[3].clone();
+    let turned = match cx.int("rotary_embedding_dim", 0)? {
+        0 => width.clone(),
+        n => Dim::from(n),
+    };
+    let part = cx.slice_axis(x, 3, Dim::ZERO, turned.clone(), 1)?;
+    let mut y = turned_by(cx, part, cos, sin)?;
+    if turned != width {
+        let rest = cx.slice_axis(x, 3, turned.clone(), width - turned, 1)?;
+        y = cx.concat(&[y, rest], 3)?;
+    }
+    if shape.len() == 4 { cx.transpose(y, &[0, 2, 1, 3]) } else { cx.reshape(y, shape) }
+}
+
+/// Pairs of elements turned by an angle: neighbours, or one of each half.
+fn turned_by(cx: &mut Context, x: Value, cos: Value, sin: Value) -> Built {
+    let shape = cx.shape(x);
+    let half = shape[3].floor_div(2);
+    let interleaved = cx.flag("interleaved", false)?;
+    let (a, b) = match interleaved {
+        true => (
+            cx.slice_axis(x, 3, Dim::ZERO, half.clone(), 2)?,
+            cx.slice_axis(x, 3, Dim::ONE, half.clone(), 2)?,
+        ),
+        false => (
+            cx.slice_axis(x, 3, Dim::ZERO, half.clone(), 1)?,
+            cx.slice_axis(x, 3, half.clone(), half.clone(), 1)?,
+        ),
+    };
+    let (ac, bs) = (cx.times(cos, a)?, cx.times(sin, b)?);
+    let (as_, bc) = (cx.times(sin, a)?, cx.times(cos, b)?);
+    let (real, imaginary) = (cx.minus(ac, bs)?, cx.plus(as_, bc)?);
+    if !interleaved {
+        return cx.concat(&[real, imaginary], 3);
+    }
+    let (real, imaginary) = (cx.unsqueeze(real, &[4])?, cx.unsqueeze(imaginary, &[4])?);
+    let pairs = cx.concat(&[real, imaginary], 4)?;
+    cx.reshape(pairs, shape)
+}
