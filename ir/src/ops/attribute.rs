@@ -165,6 +165,8 @@ words! {
     Coordinates { HalfPixel = "half_pixel", HalfPixelSymmetric = "half_pixel_symmetric", PytorchHalfPixel = "pytorch_half_pixel", AlignCorners = "align_corners", Asymmetric = "asymmetric", CropAndResize = "tf_crop_and_resize", TfHalfPixel = "tf_half_pixel_for_nn" }
     /// What lies outside of a tensor that is sampled (ONNX GridSample `padding_mode`).
     Padding { Zeros = "zeros", #[doc = "the nearest element"] Border = "border", #[doc = "mirrored at the border"] Reflection = "reflection" }
+    /// What becomes of the samples of a bin (ONNX RoiAlign `mode`).
+    RegionPooling { Average = "avg", #[doc = "the greatest weighted pixel"] Maximum = "max" }
     /// How a nearest resize rounds (ONNX Resize `nearest_mode`).
     Nearest { RoundPreferFloor = "round_prefer_floor", RoundPreferCeil = "round_prefer_ceil", Floor = "floor", Ceil = "ceil" }
 }

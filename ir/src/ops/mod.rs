@@ -16,12 +16,16 @@ mod values;
 mod attention;
 pub(crate) mod control;
 mod conv;
+mod deform;
+mod detection;
 mod gather;
+mod linear;
 mod matmul;
 mod movement;
 mod norm;
 mod order;
 mod pool;
+mod random;
 mod recurrent;
 mod reduce;
 mod resize;
@@ -83,6 +87,6 @@ impl Op {
 
     /// Whether the elements of the operands decide the sizes of the results; attributes name them.
     pub fn sizes_are_found(&self) -> bool {
-        matches!(self, Op::NonZero { .. }) || !self.regions().is_empty()
+        matches!(self, Op::NonZero { .. } | Op::Unique { .. } | Op::Nms { .. }) || !self.regions().is_empty()
     }
 }

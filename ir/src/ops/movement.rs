@@ -236,3 +236,25 @@ fn inside(at: i64, n: i64, mode: PadMode) -> Option<i64> {
         }
     }
 }
+
+pub(super) const BITCAST: Definition = Definition {
+    infer: |op, cx| {
+        attributes!(op, Bitcast { to });
+        let x = cx.operand(0);
+        // A bool takes a byte.
+        let width = |t: DType| if t == DType::Bool { 8 } else { t.bits() };
+        if width(x.dtype) != width(*to) {
+            return Err(format!("the bits of {x} as {to}"));
+        }
+        Ok(vec![x.with_dtype(*to)])
+    },
+    eval: |_, x, types| {
+        let (ty, bytes) = (&types[0], x[0].bytes());
+        let narrow = ty.dtype.bits() < 8;
+        if narrow && !ty.dtype.is_float() {
+            return Ok(vec![Tensor::from_i64s(ty.dtype, known(ty), bytes.iter().map(|&b| b.into()))]);
+        }
+        let bytes: Vec<u8> = bytes.iter().map(|&b| if narrow { b & 15 } else { b }).collect();
+        Ok(vec![Tensor::new(ty.dtype, known(ty), bytes).map_err(|e| e.to_string())?])
+    },
+};

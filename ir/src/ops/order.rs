@@ -179,3 +179,50 @@ pub(super) const NON_ZERO: Definition = Definition {
         Ok(vec![Tensor::from_slice(vec![x.rank(), found.len()], &values)])
     },
 };
+
+pub(super) const UNIQUE: Definition = Definition {
+    infer: |op, cx| {
+        attributes!(op, Unique { axis, count });
+        let x = cx.operand(0);
+        let axis = x.axis(*axis)?;
+        let mut values = x.clone();
+        values.shape[axis] = count.clone();
+        let counted = Type { dtype: DType::I64, shape: vec![count.clone()] };
+        let inverse = Type { dtype: DType::I64, shape: vec![x.shape[axis].clone()] };
+        Ok(vec![values, counted.clone(), inverse, counted])
+    },
+    eval: |op, x, types| {
+        attributes!(op, Unique { axis, sorted });
+        let axis = types[0].axis(*axis)?;
+        let (outer, n, inner) = around(x[0].shape(), axis);
+        let order = order(&x[0]);
+        let at =
+            |slice: usize| (0..outer).flat_map(move |o| (0..inner).map(move |i| (o * n + slice) * inner + i));
+        let compare = |&a: &usize, &b: &usize| {
+            at(a).zip(at(b)).map(|(a, b)| order(a, b)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
+        };
+        let mut slices: Vec<usize> = (0..n).collect();
+        slices.sort_by(compare);
+        // Runs of equal slices; sorting was stable, so each starts with the first of its kind.
+        let mut runs: Vec<Vec<usize>> =
+            slices.chunk_by(|a, b| compare(a, b).is_eq()).map(<[_]>::to_vec).collect();
+        if !*sorted {
+            runs.sort_by_key(|run| run[0]);
+        }
+        let mut inverse = vec![0i64; n];
+        for (k, run) in runs.iter().enumerate() {
+            run.iter().for_each(|&slice| inverse[slice] = k as i64);
+        }
+        let mut shape = x[0].shape().to_vec();
+        shape[axis] = runs.len();
+        let firsts = &runs;
+        let from = (0..outer).flat_map(|o| {
+            firsts.iter().flat_map(move |run| (0..inner).map(move |i| (o * n + run[0]) * inner + i))
+        });
+        let list = |f: fn(&Vec<usize>) -> usize| {
+            Tensor::from_i64s(DType::I64, vec![runs.len()], runs.iter().map(|run| f(run) as i64))
+        };
+        let values = super::values::gathered(&x[0], shape, from);
+        Ok(vec![values, list(|run| run[0]), Tensor::from_slice(vec![n], &inverse), list(Vec::len)])
+    },
+};

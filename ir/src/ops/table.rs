@@ -4,8 +4,8 @@
 //! defaults (`_` is the type's), then `map` with the scalar expression or `via` with the definition.
 use super::attribute::*;
 use super::{
-    Definition, attention, control, conv, gather, matmul, movement, norm, order, pool, recurrent, reduce,
-    resize,
+    Definition, attention, control, conv, deform, detection, gather, linear, matmul, movement, norm, order,
+    pool, random, recurrent, reduce, resize,
 };
 use crate::graph::Graph;
 use crate::scalar::{Expr, Scalar};
@@ -202,6 +202,8 @@ ops! {
     /// Its tanh approximation.
     GeluTanh   gelu_tanh  (x)          {}                          map gelu_tanh(x);
     Shrink     shrink     (x)          { bias: f64 = 0.0, lambda: f64 = 0.5 } map x.lt(-lambda).select(x + bias, x.gt(lambda).select(x - bias, x - x));
+    /// The same bits as a type of the same width.
+    Bitcast    bitcast    (x)          { to: DType = (DType::I32) } via movement::BITCAST;
     // --- Shapes and movement ---------------------------------------------------------------------
     /// Symbolic values as an i64 tensor of rank 1.
     Dims       dims       ()           { values: Vec<Dim> = _ }    via movement::DIMS;
@@ -232,6 +234,8 @@ ops! {
     Conv       conv       (x, w | bias) { strides: Vec<i64> = _, pads: Vec<i64> = _, dilations: Vec<i64> = _, group: i64 = 1 } via conv::CONV;
     /// `w` `[c,oc/group,k…]`; `pads` crop the result, `output_padding` extends its ends.
     ConvTranspose conv_transpose (x, w | bias) { strides: Vec<i64> = _, pads: Vec<i64> = _, dilations: Vec<i64> = _, output_padding: Vec<i64> = _, group: i64 = 1 } via conv::CONV_TRANSPOSE;
+    /// Taps moved by `offset` `[n,2·offset_group·k…,oh,ow]` (y, x) and weighted by `mask` `[n,offset_group·k…,oh,ow]`; two spatial dimensions.
+    DeformConv deform_conv (x, w, offset | bias, mask) { strides: Vec<i64> = _, pads: Vec<i64> = _, dilations: Vec<i64> = _, group: i64 = 1, offset_group: i64 = 1 } via deform::DEFORM_CONV;
     /// `q` `[b,h,s,d]`, `k` `[b,g,t,d]`, `v` `[b,g,t,e]`, `h` a multiple of `g`; the mask broadcasts to `[b,h,s,t]`, a float that is added or a bool that keeps. `softcap` 0 is none. Causal: key `j` is visible to query `i` where `j <= i + t - s`. A query that sees no key gives zeros.
     Attention  attention  (q, k, v | mask) { scale: f64 = 1.0, causal: bool = false, softcap: f64 = 0.0 } via attention::ATTENTION;
     // --- Windows ---------------------------------------------------------------------------------
@@ -270,6 +274,22 @@ ops! {
     CumProd    cumprod    (x)          { axis: i64 = 0, exclusive: bool = false, reverse: bool = false } via order::CUM_PROD;
     /// The coordinates of what is not zero, `[rank, count]`; `count` is a new symbol.
     NonZero    non_zero   (x)          { count: Dim = _ }          via order::NON_ZERO;
+    /// Slices along `axis` that differ, where each is first, which of them each slice of `x` is, how often each is. Sorted, or in order of appearance; `count` is a new symbol.
+    Unique     unique     (x)          { axis: i64 = 0, sorted: bool = true, count: Dim = _ } via order::UNIQUE;
+    /// Non-maximum suppression: `boxes` `[b,n,4]` (two opposite corners y, x, or with `centers` x, y, width, height), `scores` `[b,c,n]`, then scalars: i64 most boxes a class, least overlap to suppress, score to exceed. Rows `[count,3]` of batch, class, box; `count` is a new symbol.
+    Nms        nms        (boxes, scores, most, iou, threshold) { centers: bool = false, count: Dim = _ } via detection::NMS;
+    /// ONNX RoiAlign: `rois` `[k,4]` as x, y of two corners, `batch_indices` `[k]`; without `half_pixel` regions are at least a pixel large.
+    RoiAlign   roi_align  (x, rois, batch_indices) { mode: RegionPooling = _, height: i64 = 1, width: i64 = 1, sampling_ratio: i64 = 0, spatial_scale: f64 = 1.0, half_pixel: bool = true } via detection::ROI_ALIGN;
+    /// `rois` `[k,5]`: batch index, then x, y of two corners.
+    MaxRoiPool max_roi_pool (x, rois)  { height: i64 = 1, width: i64 = 1, spatial_scale: f64 = 1.0 } via detection::MAX_ROI_POOL;
+    // --- Linear algebra, random numbers ----------------------------------------------------------
+    Det        det        (x)          {}                          via linear::DET;
+    /// NaN where a matrix has none.
+    Inverse    inverse    (x)          {}                          via linear::INVERSE;
+    /// Complex numbers are the last dimension, of size 2, or 1 if they are real. `x` is cut or filled with zeros to `length`. One-sided: half the spectrum `length / 2 + 1` of a real signal; its inverse gives a real signal.
+    Dft        dft        (x)          { axis: i64 = (-2), length: Dim = _, inverse: bool = false, onesided: bool = false } via linear::DFT;
+    RandomUniform random_uniform ()    { shape: Vec<Dim> = _, low: f64 = 0.0, high: f64 = 1.0, seed: i64 = 0, to: DType = (DType::F32) } via random::UNIFORM;
+    RandomNormal random_normal ()      { shape: Vec<Dim> = _, mean: f64 = 0.0, scale: f64 = 1.0, seed: i64 = 0, to: DType = (DType::F32) } via random::NORMAL;
     // --- Sampling --------------------------------------------------------------------------------
     /// ONNX Resize. A scale of 0 is that of the sizes; `roi` is empty or all starts, then all ends.
     Resize     resize     (x)          { sizes: Vec<Dim> = _, scales: Vec<f64> = _, mode: Interpolation = _, coordinates: Coordinates = _, nearest: Nearest = _, cubic_coeff: f64 = (-0.75), exclude_outside: bool = false, antialias: bool = false, extrapolation: f64 = 0.0, roi: Vec<f64> = _ } via resize::RESIZE;

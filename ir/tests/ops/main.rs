@@ -1,6 +1,8 @@
 //! Every op of the table against a value worked out by hand or by an independent formula.
 mod contraction;
+mod detection;
 mod indexing;
+mod linear;
 mod movement;
 mod norms;
 mod pointwise;

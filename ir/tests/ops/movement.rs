@@ -59,3 +59,12 @@ fn reductions_keep_their_axes() {
     check(&op("reduce_sum(%a) {axes=[0]}", &[empty]), &[1], &[0.]);
     assert_eq!(op("reduce_min(%a) {axes=[0]}", &[Tensor::from_slice([0], &[0u8; 0])]).to_i64s(), [255]);
 }
+
+#[test]
+fn bits_are_taken_as_another_type() {
+    assert_eq!(op("bitcast(%a) {to=i32}", &[f32s(&[1], &[1.0])]).to_i64s(), [0x3f80_0000]);
+    assert_eq!(op("bitcast(%a) {to=u8}", &[Tensor::from_slice([1], &[-1i8])]).to_i64s(), [255]);
+    assert_eq!(op("bitcast(%a) {to=u8}", &[Tensor::from_slice([1], &[true])]).to_i64s(), [1]);
+    assert_eq!(op("bitcast(%a) {to=i4}", &[Tensor::from_i64s(DType::U4, [1], [15])]).to_i64s(), [-1]);
+    assert!(try_run("graph(%x: f32[1]) { %y = bitcast(%x) {to=i64} return %y }", &[]).is_err());
+}
