@@ -7,6 +7,7 @@ mod neighbours;
 mod point;
 pub mod rows;
 pub mod special;
+pub mod recurrent;
 pub mod tile;
 mod transpose;
 pub mod window;

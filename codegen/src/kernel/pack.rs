@@ -1,5 +1,7 @@
 //! Constant operands laid out in panels at compile time.
 use super::contract::{Access, Conv, Gemm, Operand, Panels};
+use super::recurrent::Recurrent;
+use crate::nests::recurrent::Product;
 use crate::nests::tile::{VectorUnit, ceil_div};
 use crate::target::TargetSpec;
 use sardonyx_tensor::{DType, Dim, Tensor};
@@ -76,14 +78,14 @@ impl Conv {
         });
         let depths: Vec<Vec<i64>> = depths.collect();
         let offset = access.offset.known()?;
+        let width = self.shape_with(VectorUnit::of(target), 1..=14).rows;
+        let columns = &columns(Axis { size: self.out_channels, stride: strides[1] }, width)[..];
         let group = |g: i64| {
             let place = offset + g * strides[0];
-            depths.iter().map(move |depth| Matrix { place, depth })
+            depths.iter().map(move |depth| Matrix { place, depth, columns, width })
         };
         let matrices: Vec<Matrix<'_>> = (0..self.groups).flat_map(group).collect();
-        let wide = Axis { size: self.out_channels, stride: strides[1] };
-        let width = self.shape_with(VectorUnit::of(target), 1..=14).rows;
-        let tensor = pack(constant, self.accumulator(), &matrices, wide, width);
+        let tensor = pack(constant, self.accumulator(), &matrices);
         let phase = tensor.len() as i64 / matrices.len().max(1) as i64;
         let strides = vec![phase * depths.len() as i64, phase];
         self.w = Operand::Packed(Panels { arg: access.arg, dtype: tensor.dtype(), width, strides });
@@ -91,13 +93,44 @@ impl Conv {
     }
 }
 
-/// A place in the depth of a matrix that holds zeros.
+impl Recurrent {
+    /// Lays out constant recurrent weights in panels, for each product of a step: the gates of the same
+    /// hidden units side by side. The tensor takes their place; `None` where they are packed already.
+    pub fn pack(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Tensor> {
+        let Operand::Strided(access) = self.r.clone() else { return None };
+        let strides = access.strides.iter().map(Dim::known).collect::<Option<Vec<i64>>>()?;
+        let place = access.offset.known()?;
+        let depth = offsets(&[Axis { size: self.hidden, stride: strides[2] }]);
+        let products = self.products(VectorUnit::of(target));
+        let places = |p: &Product| -> Vec<i64> {
+            let place = |(gate, unit): (i64, i64)| {
+                if unit < self.hidden { gate * strides[0] + unit * strides[1] } else { ZERO }
+            };
+            p.columns(self.hidden).map(place).collect()
+        };
+        let columns: Vec<Vec<i64>> = products.iter().map(places).collect();
+        let matrices: Vec<Matrix<'_>> = products
+            .iter()
+            .zip(&columns)
+            .map(|(p, columns)| Matrix { place, depth: &depth, columns, width: p.width() })
+            .collect();
+        let tensor = pack(constant, DType::F32, &matrices);
+        let width = products[0].width();
+        self.r = Operand::Packed(Panels { arg: access.arg, dtype: DType::F32, width, strides: vec![] });
+        Some(tensor)
+    }
+}
+
+/// A place in the depth or width of a matrix that holds zeros.
 const ZERO: i64 = i64::MIN;
 
-/// A matrix in a tensor: where it begins, and the distance from there for each step of its depth.
+/// A matrix in a tensor that becomes panels: where it begins, and how far from there its rows and columns
+/// stand. Columns fill whole panels.
 struct Matrix<'a> {
     place: i64,
     depth: &'a [i64],
+    columns: &'a [i64],
+    width: i64,
 }
 
 /// Panels of a batch of matrices of one depth, with the operand that reads them.
@@ -119,22 +152,20 @@ fn batched(
         count *= axis.size;
     }
     let own: Vec<Axis> = outer.into_iter().filter(|axis| axis.stride != 0).collect();
-    let (depth, offset) = (offsets(&[depth]), access.offset.known()?);
-    let matrices: Vec<Matrix<'_>> =
-        offsets(&own).iter().map(|o| Matrix { place: offset + o, depth: &depth }).collect();
-    let tensor = pack(constant, dtype, &matrices, wide, width);
+    let (depth, columns, offset) = (offsets(&[depth]), columns(wide, width), access.offset.known()?);
+    let matrix = |o: &i64| Matrix { place: offset + o, depth: &depth, columns: &columns, width };
+    let tensor = pack(constant, dtype, &offsets(&own).iter().map(matrix).collect::<Vec<_>>());
     Some((Panels { arg: access.arg, dtype, width, strides }, tensor))
 }
 
 /// Panels of matrices, one after the other.
-fn pack(constant: &Tensor, dtype: DType, matrices: &[Matrix<'_>], wide: Axis, width: i64) -> Tensor {
+fn pack(constant: &Tensor, dtype: DType, matrices: &[Matrix<'_>]) -> Tensor {
     let source = constant.cast(dtype);
-    let elements: i64 =
-        matrices.iter().map(|m| m.depth.len() as i64 * ceil_div(wide.size, width) * width).sum();
-    let mut packed = Tensor::zeros(dtype, [elements as usize]);
+    let elements: usize = matrices.iter().map(|m| m.depth.len() * m.columns.len()).sum();
+    let mut packed = Tensor::zeros(dtype, [elements]);
     match dtype.size() {
-        8 => copy::<8>(source.bytes(), packed.bytes_mut(), matrices, wide, width as usize),
-        _ => copy::<4>(source.bytes(), packed.bytes_mut(), matrices, wide, width as usize),
+        8 => copy::<8>(source.bytes(), packed.bytes_mut(), matrices),
+        _ => copy::<4>(source.bytes(), packed.bytes_mut(), matrices),
     }
     packed
 }
@@ -146,17 +177,25 @@ fn offsets(axes: &[Axis]) -> Vec<i64> {
     })
 }
 
+/// The places of columns, filled up to whole panels.
+fn columns(wide: Axis, width: i64) -> Vec<i64> {
+    let place = |i: i64| if i < wide.size { i * wide.stride } else { ZERO };
+    (0..ceil_div(wide.size, width) * width).map(place).collect()
+}
+
 /// Copies elements of `S` bytes.
-fn copy<const S: usize>(from: &[u8], to: &mut [u8], matrices: &[Matrix<'_>], wide: Axis, width: usize) {
-    let mut rows = to.chunks_exact_mut(width * S);
+fn copy<const S: usize>(from: &[u8], mut to: &mut [u8], matrices: &[Matrix<'_>]) {
     for matrix in matrices {
-        for column in (0..wide.size).step_by(width) {
-            let columns = width.min((wide.size - column) as usize);
-            for (&deep, row) in matrix.depth.iter().zip(rows.by_ref()).filter(|(deep, _)| **deep != ZERO) {
-                let mut at = matrix.place + deep + column * wide.stride;
-                for element in row.chunks_exact_mut(S).take(columns) {
-                    element.copy_from_slice(&from[at as usize * S..][..S]);
-                    at += wide.stride;
+        let width = matrix.width as usize;
+        for columns in matrix.columns.chunks_exact(width) {
+            for &deep in matrix.depth {
+                let (row, rest) = to.split_at_mut(width * S);
+                to = rest;
+                if deep == ZERO {
+                    continue;
+                }
+                for (element, &column) in row.chunks_exact_mut(S).zip(columns).filter(|(_, c)| **c != ZERO) {
+                    element.copy_from_slice(&from[(matrix.place + deep + column) as usize * S..][..S]);
                 }
             }
         }

@@ -60,7 +60,8 @@ impl Cell {
     }
 }
 
-/// The recurrence `H_t = cell(X_t, H_{t-1})` over the steps of a sequence, in f32.
+/// The recurrence `H_t = cell(X_t, H_{t-1})` over the steps of a sequence, in f32. In all buffers of floats
+/// the hidden units stand side by side.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recurrent {
     /// The cell.
