@@ -44,7 +44,9 @@ impl Recurrent {
         let product = |gates: &[i64], units: i64| Product { gates: gates.to_vec(), units };
         match &self.cell {
             Cell::Rnn { .. } => vec![product(&[0], lanes * unit.vectors()[0])],
-            Cell::Gru { linear_before_reset: false, .. } => vec![product(&[0, 1], lanes), product(&[2], lanes)],
+            Cell::Gru { linear_before_reset: false, .. } => {
+                vec![product(&[0, 1], lanes), product(&[2], lanes)]
+            }
             Cell::Gru { .. } => vec![product(&[0, 1, 2], lanes)],
             Cell::Lstm { .. } => vec![product(&[0, 1, 2, 3], lanes)],
         }
@@ -179,18 +181,24 @@ impl<'a, 'b> Loops<'a, 'b> {
 
     /// Runs `f` for each sequence of the work item and each vector of hidden units: the sequence, its row,
     /// the first unit and the mask.
-    fn units(&self, first: Expr<'b>, count: Expr<'b>, f: impl Fn(Expr<'b>, Expr<'b>, Expr<'b>, Option<Expr<'b>>)) {
+    fn units(
+        &self,
+        first: Expr<'b>,
+        count: Expr<'b>,
+        f: impl Fn(Expr<'b>, Expr<'b>, Expr<'b>, Option<Expr<'b>>),
+    ) {
         let b = self.b;
         b.for_(0, count, |row| {
             b.for_step(LoopKind::Serial, 0, self.layer.hidden, i64::from(self.lanes), |unit| {
-                f(first + row, row, unit, self.mask(unit));
+                f(first + row, row, unit, self.mask(unit, i64::from(self.lanes)));
             });
         });
     }
 
-    fn mask(&self, unit: Expr<'b>) -> Option<Expr<'b>> {
+    /// Which of the units of a vector exist, where vectors go up to a multiple of `whole`.
+    fn mask(&self, unit: Expr<'b>, whole: i64) -> Option<Expr<'b>> {
         let hidden = self.layer.hidden;
-        (hidden % i64::from(self.lanes) != 0).then(|| self.b.first_lanes(self.b.int(hidden) - unit, self.lanes))
+        (hidden % whole != 0).then(|| self.b.first_lanes(self.b.int(hidden) - unit, self.lanes))
     }
 
     fn load(&self, access: &Access, at: &[Expr<'b>], mask: Option<Expr<'b>>) -> Expr<'b> {
@@ -249,7 +257,15 @@ impl<'a, 'b> Loops<'a, 'b> {
     }
 
     /// One product of a step, and what follows from it.
-    fn product(&self, i: usize, panel: Expr<'b>, first: Expr<'b>, count: Expr<'b>, halves: (Expr<'b>, Expr<'b>), step: Expr<'b>) {
+    fn product(
+        &self,
+        i: usize,
+        panel: Expr<'b>,
+        first: Expr<'b>,
+        count: Expr<'b>,
+        halves: (Expr<'b>, Expr<'b>),
+        step: Expr<'b>,
+    ) {
         let (b, hidden, product) = (self.b, self.layer.hidden, &self.products[i]);
         let lanes = i64::from(self.lanes);
         let shape = Shape { rows: self.rows, vectors: product.width() / lanes, lanes: self.lanes };
@@ -274,7 +290,7 @@ impl<'a, 'b> Loops<'a, 'b> {
                             sequence: first + row + r,
                             row: (row + r) * self.pitch,
                             unit,
-                            mask: self.mask(unit),
+                            mask: self.mask(unit, product.units),
                             before: halves.0 + at,
                             after: halves.1 + at,
                             gates: r * shape.width() + u,
@@ -357,7 +373,8 @@ impl<'a, 'b> Loops<'a, 'b> {
                     None => sum(gate),
                 };
                 let i = self.call(f, self.gate(spot, 0, peep(0, old)));
-                let forget = if *input_forget { 1.0 - i } else { self.call(f, self.gate(spot, 2, peep(2, old))) };
+                let forget =
+                    if *input_forget { 1.0 - i } else { self.call(f, self.gate(spot, 2, peep(2, old))) };
                 let new = b.fma(forget, old, i * self.call(g, self.gate(spot, 3, sum(3))));
                 b.store(self.cells, cell, new);
                 let o = self.call(f, self.gate(spot, 1, peep(1, new)));

@@ -4,5 +4,6 @@ mod attention;
 mod common;
 mod conv;
 mod gemm;
+mod recurrent;
 mod reference;
 mod window;

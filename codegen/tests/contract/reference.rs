@@ -90,10 +90,24 @@ pub fn run_on(nest: Nest, target: &TargetSpec, bind: &Bindings, args: &mut [Tens
     let dims: Vec<i64> = nest.dims.iter().map(value).collect();
     let (grid, scratch) = (value(&nest.grid), value(&nest.scratch));
     let loaded = load_for(&[nest], target);
-    let mut bytes: Vec<&mut [u8]> = args.iter_mut().map(Tensor::bytes_mut).collect();
-    loaded.run(0, &mut bytes, &dims, grid / 2, grid, scratch as usize);
-    loaded.run(0, &mut bytes, &dims, 0, grid / 2, scratch as usize);
+    let mut padded: Vec<Vec<u8>> = args.iter().map(|a| [&FENCE, a.bytes(), &FENCE].concat()).collect();
+    let mut scratch = vec![FENCE[0]; scratch as usize + 128 + FENCE.len()];
+    for (begin, end) in [(grid / 2, grid), (0, grid / 2)] {
+        let mut bytes: Vec<&mut [u8]> =
+            padded.iter_mut().zip(&*args).map(|(p, a)| &mut p[FENCE.len()..][..a.bytes().len()]).collect();
+        loaded.run_with(0, &mut bytes, &dims, begin, end, &mut scratch);
+    }
+    assert!(scratch.ends_with(&FENCE), "a store beyond the scratch memory");
+    for (i, (padded, arg)) in padded.iter().zip(args).enumerate() {
+        let inside = padded.starts_with(&FENCE) && padded.ends_with(&FENCE);
+        assert!(inside, "a store outside argument {i} of {} bytes", arg.bytes().len());
+        let len = arg.bytes().len();
+        arg.bytes_mut().copy_from_slice(&padded[FENCE.len()..][..len]);
+    }
 }
+
+/// Bytes around each buffer that no kernel may change.
+const FENCE: [u8; 4096] = [0xAB; 4096];
 
 /// Asserts that two lists of numbers are near each other.
 pub fn near(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
