@@ -78,13 +78,21 @@ impl Given {
     }
 
     /// Reads an ONNX `test_data_set_N` folder: `input_N.pb` and `output_N.pb` in the model's order.
-    pub fn read_test_data(&mut self, dir: &Path, inputs: &[String], outputs: &[String]) -> Result<(), InputError> {
-        for (prefix, names, into) in [("input", inputs, &mut self.inputs), ("output", outputs, &mut self.expected)] {
+    pub fn read_test_data(
+        &mut self,
+        dir: &Path,
+        inputs: &[String],
+        outputs: &[String],
+    ) -> Result<(), InputError> {
+        for (prefix, names, into) in
+            [("input", inputs, &mut self.inputs), ("output", outputs, &mut self.expected)]
+        {
             for (i, name) in names.iter().enumerate() {
                 let path = dir.join(format!("{prefix}_{i}.pb"));
                 if path.exists() {
-                    let tensor = crate::onnx::read_tensor(&path).map_err(|e| file_error(&path)(e.to_string()))?;
-                    into.insert(name.clone(), tensor);
+                    let tensor =
+                        crate::onnx::read_tensor(&path).map_err(|e| file_error(&path)(e.to_string()))?;
+                    into.insert(name.clone(), tensor.1);
                 }
             }
         }
@@ -94,10 +102,8 @@ impl Given {
 
 fn split_pair(pair: &str) -> Result<(&str, &str), InputError> {
     // ONNX names may hold `=` only in theory; the value is what follows the last one.
-    pair.rsplit_once('=').ok_or_else(|| InputError::Shape {
-        name: pair.to_string(),
-        reason: "expected NAME=VALUE".into(),
-    })
+    pair.rsplit_once('=')
+        .ok_or_else(|| InputError::Shape { name: pair.to_string(), reason: "expected NAME=VALUE".into() })
 }
 
 /// The arrays of an `.npz` file, by key.
@@ -108,7 +114,7 @@ pub fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>, InputError> {
     (0..archive.len())
         .map(|i| {
             let mut entry = archive.by_index(i).map_err(|e| error(e.to_string()))?;
-            let key = entry.name().trim_end_matches(".npy").to_string();
+            let key = entry.name().map_err(|e| error(e.to_string()))?.trim_end_matches(".npy").to_string();
             let tensor = Tensor::read_npy(&mut entry).map_err(|e| error(format!("{key}: {e}")))?;
             Ok((key, tensor))
         })
@@ -160,7 +166,9 @@ pub fn complete(
     seed: u64,
 ) -> Result<(Vec<(String, Tensor)>, Vec<String>), InputError> {
     let known = || wanted.iter().map(|w| format!("`{}`", w.name)).collect::<Vec<_>>().join(", ");
-    if let Some(name) = given.keys().chain(sizes.shapes.keys()).find(|n| !wanted.iter().any(|w| w.name == **n)) {
+    if let Some(name) =
+        given.keys().chain(sizes.shapes.keys()).find(|n| !wanted.iter().any(|w| w.name == **n))
+    {
         return Err(InputError::Unknown { name: name.clone(), known: known() });
     }
     let mut bindings: Bindings = sizes.dims.iter().map(|(s, &n)| (s.clone(), n)).collect();
@@ -188,7 +196,9 @@ pub fn complete(
     for (i, w) in wanted.iter().enumerate() {
         let tensor = match given.get(&w.name) {
             Some(t) => t.clone(),
-            None => generate(w, &shape_of(w, sizes, &bindings)?, seed.wrapping_mul(1009).wrapping_add(i as u64)),
+            None => {
+                generate(w, &shape_of(w, sizes, &bindings)?, seed.wrapping_mul(1009).wrapping_add(i as u64))
+            }
         };
         tensors.push((w.name.clone(), tensor));
     }
@@ -199,7 +209,11 @@ fn shape_of(w: &Wanted, sizes: &Sizes, bindings: &Bindings) -> Result<Vec<usize>
     let error = |reason: String| InputError::Shape { name: w.name.clone(), reason };
     let shape: Vec<i64> = match sizes.shapes.get(&w.name) {
         Some(shape) => shape.clone(),
-        None => w.shape.iter().map(|d| d.eval(bindings).map_err(|e| error(e.to_string()))).collect::<Result<_, _>>()?,
+        None => w
+            .shape
+            .iter()
+            .map(|d| d.eval(bindings).map_err(|e| error(e.to_string())))
+            .collect::<Result<_, _>>()?,
     };
     shape.iter().map(|&n| usize::try_from(n).map_err(|_| error(format!("size {n} is negative")))).collect()
 }
@@ -229,7 +243,9 @@ pub fn index_bounds(g: &Graph) -> HashMap<Value, i64> {
         while let Some(v) = stack.pop() {
             for (user, slot) in g.users(v) {
                 let indexed = match (g.op(Value { node: user, port: 0 }), slot) {
-                    (Op::Gather { axis }, 1) => g.ty(g.operand(user, 0)).axis(*axis).ok().map(|a| &g.ty(g.operand(user, 0)).shape[a]),
+                    (Op::Gather { axis }, 1) => {
+                        g.ty(g.operand(user, 0)).axis(*axis).ok().map(|a| &g.ty(g.operand(user, 0)).shape[a])
+                    }
                     _ => None,
                 };
                 if let Some(n) = indexed.and_then(Dim::known) {
@@ -249,6 +265,12 @@ pub fn index_bounds(g: &Graph) -> HashMap<Value, i64> {
 fn passes_through(g: &Graph, id: NodeId) -> bool {
     matches!(
         g.node(id).op,
-        Op::Cast { .. } | Op::Reshape { .. } | Op::Slice { .. } | Op::Expand { .. } | Op::Transpose { .. } | Op::Concat { .. } | Op::Clip { .. }
+        Op::Cast { .. }
+            | Op::Reshape { .. }
+            | Op::Slice { .. }
+            | Op::Expand { .. }
+            | Op::Transpose { .. }
+            | Op::Concat { .. }
+            | Op::Clip { .. }
     ) && g.node(id).types[0].dtype.is_int()
 }

@@ -1,6 +1,10 @@
 //! Sardonyx: an ahead-of-time graph compiler for ONNX models.
+pub mod cli;
 pub mod compare;
+pub mod compile;
+pub mod inputs;
 pub mod onnx;
 #[cfg(feature = "ort")]
 pub mod ort;
 pub mod pipeline;
+pub mod statistics;

@@ -1,1 +1,6 @@
-fn main() {}
+//! The `sardonyx` command.
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(sardonyx::cli::main())
+}

@@ -1,6 +1,7 @@
 //! Compilation: a graph in, the bytes of a program file out.
 use crate::emit;
 use crate::lower::{self, Lowered, Unsupported};
+use crate::nest::Nest;
 use crate::plan::{self, Plan};
 use crate::target::TargetSpec;
 use crate::toolchain::{self, Options, ToolchainError, cache::Cache};
@@ -26,7 +27,7 @@ pub struct CompileOptions<'a> {
     /// Inputs with the outputs they should give, and the absolute and relative tolerance, for the self-test.
     pub golden: Option<Golden<'a>>,
     /// Is told what is going on.
-    pub progress: Option<&'a dyn Fn(Progress)>,
+    pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
 }
 
 /// Inputs and outputs of the self-test.
@@ -41,7 +42,7 @@ pub struct Golden<'a> {
     pub rtol: f64,
 }
 
-/// A stage of compilation that begins.
+/// How far a compilation is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
     /// Nodes become kernels.
@@ -51,8 +52,10 @@ pub enum Progress {
     },
     /// Kernels become code.
     Compiling {
-        /// How many launches.
-        launches: usize,
+        /// How many are done.
+        done: usize,
+        /// How many there are.
+        kernels: usize,
     },
     /// The program is put together.
     Packing,
@@ -91,7 +94,7 @@ fn listed(list: &[Unsupported]) -> String {
 }
 
 /// What a compilation made.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default, Debug, serde::Serialize)]
 pub struct Report {
     /// One line per target: where nodes run.
     pub placement: Vec<String>,
@@ -99,6 +102,8 @@ pub struct Report {
     pub launches: usize,
     /// Distinct kernels.
     pub kernels: usize,
+    /// Kernels that came from the cache.
+    pub cached: usize,
     /// Bytes of code objects.
     pub code: usize,
     /// Bytes of weights.
@@ -107,15 +112,46 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} kernels for {} launches, {} KiB of code, {:.1} MiB of weights",
-            self.kernels,
-            self.launches,
-            self.code.div_ceil(1024),
-            self.weights as f64 / f64::from(1 << 20)
-        )
+        let shared = self.launches - self.kernels.min(self.launches);
+        let compiled = self.kernels - self.cached;
+        write!(f, "kernels: {compiled} compiled, {shared} shared, {} from the cache", self.cached)
     }
+}
+
+/// The stages of one kernel, as text.
+pub struct KernelText {
+    /// Its name.
+    pub name: String,
+    /// How often it is launched, by what.
+    pub launches: Vec<String>,
+    /// Its loops.
+    pub nest: String,
+    /// What the toolchain is given.
+    pub source: String,
+}
+
+/// The distinct kernels of a graph on a target, as text.
+pub fn kernels(graph: &Graph, target_name: &str) -> Result<Vec<KernelText>, CompileError> {
+    let (name, spec) = target(target_name)?;
+    let lowered = lower::lower(graph, &spec);
+    if !lowered.unsupported.is_empty() {
+        return Err(CompileError::Unsupported {
+            target: name,
+            nodes: graph.len(),
+            list: lowered.unsupported,
+        });
+    }
+    let labels = lowered.labels();
+    let (unique, which) = toolchain::distinct(&lowered.nests);
+    let launches =
+        |k: usize| which.iter().zip(&labels).filter(|(w, _)| **w == k).map(|(_, l)| l.clone()).collect();
+    let text = |(k, nest): (usize, &Nest)| KernelText {
+        name: nest.name.clone(),
+        launches: launches(k),
+        nest: nest.to_string(),
+        source: emit::llvm::module(&[nest], &spec),
+    };
+    Ok(unique.iter().enumerate().map(text).collect())
 }
 
 /// Compiles a graph; the bytes of the program file. The same graph and options give the same bytes.
@@ -136,8 +172,8 @@ pub fn compile(graph: &Graph, options: &CompileOptions<'_>) -> Result<(Vec<u8>, 
     let mut builder = ProgramBuilder::new(concat!("sardonyx ", env!("CARGO_PKG_VERSION")), &options.model);
     describe(graph, &mut builder);
     for (name, spec, one) in &lowered {
-        progress(Progress::Compiling { launches: one.nests.len() });
-        let how = Options { jobs: options.jobs, cache: options.cache };
+        let compiling = |done, kernels| progress(Progress::Compiling { done, kernels });
+        let how = Options { jobs: options.jobs, cache: options.cache, progress: Some(&compiling) };
         let objects = toolchain::compile(&one.nests, spec, &how)?;
         let Plan { mut program, weights } = plan::plan(one, &objects.places);
         let weights: Vec<usize> = weights
@@ -153,7 +189,8 @@ pub fn compile(graph: &Graph, options: &CompileOptions<'_>) -> Result<(Vec<u8>, 
                 *w = weights[*w];
             }
         }
-        report.kernels += program.kernels.len();
+        report.kernels += objects.kernels;
+        report.cached += objects.cached;
         report.launches += one.nests.len();
         report.code += objects.objects.iter().map(Vec::len).sum::<usize>();
         program.code = objects.objects.into_iter().map(|object| builder.code(object)).collect();
@@ -169,7 +206,10 @@ pub fn compile(graph: &Graph, options: &CompileOptions<'_>) -> Result<(Vec<u8>, 
         for (name, spec, one) in &lowered {
             for (k, nest) in one.nests.iter().enumerate() {
                 builder.attachment(&format!("nest/{name}/{k}.{}", nest.name), nest.to_string());
-                builder.attachment(&format!("source/{name}/{k}.{}.ll", nest.name), emit::llvm::module(&[nest], spec));
+                builder.attachment(
+                    &format!("source/{name}/{k}.{}.ll", nest.name),
+                    emit::llvm::module(&[nest], spec),
+                );
             }
         }
     }
@@ -217,13 +257,14 @@ fn add_golden(builder: &mut ProgramBuilder<'_>, golden: &Golden<'_>) {
     let mut add = |what: &str, tensors: &[Tensor]| -> Vec<usize> {
         let named = tensors.iter().enumerate();
         named
-            .map(|(k, t)| builder.owned_weight(&format!("{what}{k}"), t.dtype(), t.shape(), t.bytes().to_vec()))
+            .map(|(k, t)| {
+                builder.owned_weight(&format!("{what}{k}"), t.dtype(), t.shape(), t.bytes().to_vec())
+            })
             .collect()
     };
     let (inputs, outputs) = (add("golden input ", golden.inputs), add("golden output ", golden.outputs));
     let (atol, rtol) = (golden.atol, golden.rtol);
-    builder.manifest.golden =
-        Some(sardonyx_runtime::manifest::Golden { inputs, outputs, atol, rtol });
+    builder.manifest.golden = Some(sardonyx_runtime::manifest::Golden { inputs, outputs, atol, rtol });
 }
 
 /// The line that says where nodes run.

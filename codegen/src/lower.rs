@@ -54,6 +54,19 @@ pub struct Lowered {
     pub nodes: usize,
 }
 
+impl Lowered {
+    /// What each nest's launch computes.
+    pub fn labels(&self) -> Vec<String> {
+        let mut labels = vec![String::new(); self.nests.len()];
+        sardonyx_runtime::manifest::walk(&self.steps, &mut |_, step| {
+            if let Step::Launch(launch) = step {
+                labels[launch.kernel].clone_from(&launch.label);
+            }
+        });
+        labels
+    }
+}
+
 /// The state of lowering.
 pub(crate) struct Lowerer<'t> {
     target: &'t TargetSpec,
@@ -83,11 +96,8 @@ pub fn lower(g: &Graph, target: &TargetSpec) -> Lowered {
         origin: Origin::default(),
         fresh: 0,
     };
-    let inputs: Vec<View> = g
-        .inputs()
-        .enumerate()
-        .map(|(k, v)| lowerer.view_of(Place::Input(k), g.ty(v).clone()))
-        .collect();
+    let inputs: Vec<View> =
+        g.inputs().enumerate().map(|(k, v)| lowerer.view_of(Place::Input(k), g.ty(v).clone())).collect();
     let mut wanted: HashMap<Wire, BufferIndex> = HashMap::new();
     let outputs: Vec<BufferIndex> = g
         .outputs()
@@ -302,7 +312,8 @@ impl Lowerer<'_> {
         let mut symbols = Vec::new();
         for d in dims {
             // Elements that are not new symbols are skipped under names of their own.
-            let new = d.as_symbol().filter(|s| !self.symbols.contains(*s) && !symbols.contains(&s.to_string()));
+            let new =
+                d.as_symbol().filter(|s| !self.symbols.contains(*s) && !symbols.contains(&s.to_string()));
             symbols.push(match new {
                 Some(s) => s.to_string(),
                 None => {

@@ -53,8 +53,13 @@ pub fn plan(lowered: &Lowered, places: &[(usize, String)]) -> Plan {
         }
     }
     each_step(&mut steps, &mut |step| visit(step, &mut |b| *b = place[*b]));
-    let program =
-        TargetProgram { kernels, buffers: kept, steps, origins: lowered.origins.clone(), ..Default::default() };
+    let program = TargetProgram {
+        kernels,
+        buffers: kept,
+        steps,
+        origins: lowered.origins.clone(),
+        ..Default::default()
+    };
     Plan { program, weights }
 }
 

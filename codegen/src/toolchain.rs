@@ -9,6 +9,7 @@ use crate::target::TargetSpec;
 use cache::Cache;
 use rayon::prelude::*;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The error of turning text into object code.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,8 @@ pub struct Options<'a> {
     pub jobs: usize,
     /// Where objects are kept between runs.
     pub cache: Option<&'a Cache>,
+    /// Is told how many of how many kernels are compiled.
+    pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
 }
 
 /// Object code of a list of nests.
@@ -44,6 +47,10 @@ pub struct Objects {
     pub objects: Vec<Vec<u8>>,
     /// For each nest, the object that holds it and the symbol it has there.
     pub places: Vec<(usize, String)>,
+    /// The number of distinct kernels.
+    pub kernels: usize,
+    /// How many of them came from the cache.
+    pub cached: usize,
 }
 
 /// Bytes of nest text that go into one module: large enough that fixed costs do not matter, small enough
@@ -55,9 +62,14 @@ const MODULE_BYTES: usize = 24 << 10;
 pub fn compile(nests: &[Nest], target: &TargetSpec, options: &Options) -> Result<Objects, ToolchainError> {
     let (unique, which) = distinct(nests);
     let groups = group(&unique);
+    let (done, cached) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let compile = |group: &Vec<usize>| {
         let members: Vec<&Nest> = group.iter().map(|&i| &unique[i]).collect();
-        object(&members, target, options.cache)
+        let (object, hit) = object(&members, target, options.cache)?;
+        cached.fetch_add(if hit { members.len() } else { 0 }, Ordering::Relaxed);
+        let done = done.fetch_add(members.len(), Ordering::Relaxed) + members.len();
+        options.progress.iter().for_each(|f| f(done, unique.len()));
+        Ok(object)
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs).build();
     let objects = match pool {
@@ -69,11 +81,11 @@ pub fn compile(nests: &[Nest], target: &TargetSpec, options: &Options) -> Result
         group.iter().for_each(|&i| object_of[i] = g);
     }
     let places = which.iter().map(|&i| (object_of[i], unique[i].name.clone())).collect();
-    Ok(Objects { objects, places })
+    Ok(Objects { objects, places, kernels: unique.len(), cached: cached.into_inner() })
 }
 
 /// The distinct nests, renamed so that their names differ, and which of them each nest is.
-fn distinct(nests: &[Nest]) -> (Vec<Nest>, Vec<usize>) {
+pub(crate) fn distinct(nests: &[Nest]) -> (Vec<Nest>, Vec<usize>) {
     let mut known: HashMap<String, usize> = HashMap::new();
     let mut names: HashMap<String, usize> = HashMap::new();
     let mut unique: Vec<Nest> = Vec::new();
@@ -107,11 +119,16 @@ fn group(nests: &[Nest]) -> Vec<Vec<usize>> {
     groups
 }
 
-fn object(nests: &[&Nest], target: &TargetSpec, cache: Option<&Cache>) -> Result<Vec<u8>, ToolchainError> {
+/// The object of a module, and whether it came from the cache.
+fn object(
+    nests: &[&Nest],
+    target: &TargetSpec,
+    cache: Option<&Cache>,
+) -> Result<(Vec<u8>, bool), ToolchainError> {
     let text = emit::llvm::module(nests, target);
     let key = Cache::key(&[&text, &target.cpu, &target.features, version()]);
     if let Some(object) = cache.and_then(|c| c.get(&key)) {
-        return Ok(object);
+        return Ok((object, true));
     }
     let object = to_object(&text, target).map_err(|message| ToolchainError::Llvm {
         message,
@@ -120,7 +137,7 @@ fn object(nests: &[&Nest], target: &TargetSpec, cache: Option<&Cache>) -> Result
     if let Some(c) = cache {
         c.put(&key, &object);
     }
-    Ok(object)
+    Ok((object, false))
 }
 
 /// The processor of this name; `native` is the one this process runs on.

@@ -59,7 +59,11 @@ fn check(case: &Case) -> Vec<String> {
 fn input(name: &str, dtype: DType, shape: &[usize], seed: u64) -> Tensor {
     let t = interp::sample(dtype, shape, seed);
     if name.starts_with("positive") {
-        return Tensor::from_f64s(dtype, shape, t.to_f64s().iter().map(|x| x.abs() + 0.1).collect::<Vec<_>>());
+        return Tensor::from_f64s(
+            dtype,
+            shape,
+            t.to_f64s().iter().map(|x| x.abs() + 0.1).collect::<Vec<_>>(),
+        );
     }
     match name.strip_prefix("index").and_then(|n| n.parse::<i64>().ok()) {
         Some(n) => Tensor::from_i64s(
@@ -88,9 +92,8 @@ fn differ(a: &Tensor, e: &Tensor, tolerance: Option<f64>) -> Option<String> {
         _ => 0.26,
     });
     let (a, e) = (a.to_f64s(), e.to_f64s());
-    let close = |a: f64, e: f64| {
-        a == e || (a.is_nan() && e.is_nan()) || (a - e).abs() <= tolerance * (1.0 + e.abs())
-    };
+    let close =
+        |a: f64, e: f64| a == e || (a.is_nan() && e.is_nan()) || (a - e).abs() <= tolerance * (1.0 + e.abs());
     let at = a.iter().zip(&e).position(|(&a, &e)| !close(a, e))?;
     let count = a.iter().zip(&e).filter(|(a, e)| !close(**a, **e)).count();
     Some(format!("element {at} is {} instead of {} ({count} of {} differ)", a[at], e[at], e.len()))

@@ -23,18 +23,26 @@ pub struct Driver<'a> {
     options: &'a Options,
     /// The name of a pass or `all`, and what to do with its name and the change it made.
     dump: Option<(String, &'a mut dyn FnMut(&str, &str))>,
+    /// Is shown the graph after every pass.
+    observer: Option<&'a mut dyn FnMut(&str, &Graph)>,
     timings: Vec<Timing>,
 }
 
 impl<'a> Driver<'a> {
     /// A driver with these options.
     pub fn new(options: &'a Options) -> Driver<'a> {
-        Driver { options, dump: None, timings: Vec::new() }
+        Driver { options, dump: None, observer: None, timings: Vec::new() }
     }
 
     /// Hands the change made by the pass `name`, or by each if that is `all`, to `show`.
     pub fn dump_after(mut self, name: &str, show: &'a mut dyn FnMut(&str, &str)) -> Driver<'a> {
         self.dump = Some((name.to_string(), show));
+        self
+    }
+
+    /// Shows the graph after every pass, with the pass' name.
+    pub fn observe(mut self, observer: &'a mut dyn FnMut(&str, &Graph)) -> Driver<'a> {
+        self.observer = Some(observer);
         self
     }
 
@@ -54,6 +62,9 @@ impl<'a> Driver<'a> {
         }
         if let (Some(before), Some((_, show))) = (before, &mut self.dump) {
             show(pass.name, &difference(&before, &text::print(g)));
+        }
+        if let Some(observer) = &mut self.observer {
+            observer(pass.name, g);
         }
         made > 0
     }

@@ -69,7 +69,8 @@ impl Lowerer<'_> {
             Some(from) => self.operand(g, from, inputs)?,
             None => return Err(format!("{} before a contraction", g.op(wire).name())),
         };
-        from.moved(g.op(wire), g.ty(wire)).ok_or_else(|| format!("{} before a contraction", g.op(wire).name()))
+        from.moved(g.op(wire), g.ty(wire))
+            .ok_or_else(|| format!("{} before a contraction", g.op(wire).name()))
     }
 
     /// The epilogue and its arguments; operands of the contraction are added later, in front of the result.
@@ -89,7 +90,8 @@ impl Lowerer<'_> {
         let store = tracer.store(0, core, &domain)?;
         let (body, constants) = (tracer.body, tracer.constants);
         self.add_constants(g, &constants, &mut args);
-        let out = access(&store.index, usize::MAX, store.dtype, domain.len()).ok_or("a result that is not affine")?;
+        let out = access(&store.index, usize::MAX, store.dtype, domain.len())
+            .ok_or("a result that is not affine")?;
         let (accesses, f) = composed(&body, store.value, accumulator, g.ty(wire).dtype, domain.len())?;
         // Only the arguments that the epilogue reads stay.
         let mut used: Vec<BufferIndex> = Vec::new();
@@ -152,7 +154,9 @@ impl Lowerer<'_> {
         let spatial = x.rank() - 2;
         let (strides, pads, dilations, group, transposed) = match call.g.op(call.wire) {
             Op::Conv { strides, pads, dilations, group } => (strides, pads, dilations, *group, false),
-            Op::ConvTranspose { strides, pads, dilations, group, .. } => (strides, pads, dilations, *group, true),
+            Op::ConvTranspose { strides, pads, dilations, group, .. } => {
+                (strides, pads, dilations, *group, true)
+            }
             op => panic!("bug: {} is no convolution", op.name()),
         };
         let known = |d: &Dim| d.known().ok_or("a convolution whose weights have no known shape");
@@ -165,7 +169,12 @@ impl Lowerer<'_> {
             self.add_bias(call, bias, spatial);
         }
         let arg = self.argument(call, &operands[0], true);
-        let x_access = Access { arg, dtype: x.dtype, offset: operands[0].offset.clone(), strides: operands[0].strides.clone() };
+        let x_access = Access {
+            arg,
+            dtype: x.dtype,
+            offset: operands[0].offset.clone(),
+            strides: operands[0].strides.clone(),
+        };
         let arg = self.argument(call, &operands[1], true);
         let mut w_access = Conv::weights(arg, w.dtype, group, out_channels, in_channels, &kernel, transposed);
         if !operands[1].is_contiguous() {
@@ -195,7 +204,11 @@ impl Lowerer<'_> {
         {
             call.args[w] = self.constant("packed", &packed);
         }
-        let flops = if transposed { taps * in_channels / strides.iter().product::<i64>().max(1) } else { taps * in_channels };
+        let flops = if transposed {
+            taps * in_channels / strides.iter().product::<i64>().max(1)
+        } else {
+            taps * in_channels
+        };
         Ok((conv.nest(&name(label), self.target), Dim::from(2 * flops)))
     }
 
@@ -222,7 +235,9 @@ impl Lowerer<'_> {
         let own = view.ty.rank() - 2;
         let lead = view.ty.shape[..own].iter().zip(&view.strides);
         let lead = lead.map(|(d, s)| if *d == Dim::ONE { Dim::ZERO } else { s.clone() });
-        let strides = std::iter::repeat_n(Dim::ZERO, batch - own).chain(lead).chain(view.strides[own..].iter().cloned());
+        let strides = std::iter::repeat_n(Dim::ZERO, batch - own)
+            .chain(lead)
+            .chain(view.strides[own..].iter().cloned());
         Access { arg, dtype: view.ty.dtype, offset: view.offset.clone(), strides: strides.collect() }
     }
 
@@ -262,7 +277,8 @@ fn composed(
                 return Err("an epilogue with a guarded load".into());
             }
             places.insert(id, accesses.len() + 1);
-            accesses.push(access(index, *arg, *dtype, rank).ok_or("an epilogue with a load that is not affine")?);
+            accesses
+                .push(access(index, *arg, *dtype, rank).ok_or("an epilogue with a load that is not affine")?);
         }
     }
     for &id in &needed {

@@ -212,8 +212,7 @@ fn lrn(w: &mut Writer<'_>, op: &Op, x: &[Value]) -> Value {
         list
     };
     let zero = w.literal(0.0, w.g.ty(squares).dtype);
-    let pad =
-        Op::Pad { before: amounts((size - 1) / 2), after: amounts(size / 2), mode: Default::default() };
+    let pad = Op::Pad { before: amounts((size - 1) / 2), after: amounts(size / 2), mode: Default::default() };
     let padded = w.add(pad, &[squares, zero]);
     let mut sum = None;
     for k in 0..*size {
@@ -242,11 +241,8 @@ fn arg_extremum(w: &mut Writer<'_>, op: &Op, x: &[Value]) -> Value {
     let ty = w.ty(x[0]);
     let a = axis(w, x[0], a);
     let axes = vec![a];
-    let extremum = if max {
-        Op::ReduceMax { axes: axes.clone() }
-    } else {
-        Op::ReduceMin { axes: axes.clone() }
-    };
+    let extremum =
+        if max { Op::ReduceMax { axes: axes.clone() } } else { Op::ReduceMin { axes: axes.clone() } };
     let best = w.add(extremum, x);
     let mut found = w.add(Op::Eq {}, &[x[0], best]);
     if ty.dtype.is_float() {

@@ -76,8 +76,11 @@ impl Lowerer<'_> {
     ) -> Result<Vec<View>, Why> {
         let order = g.order();
         let first = |id: NodeId| Wire { node: id, port: 0 };
-        let contractions: Vec<Wire> =
-            order.iter().map(|&id| first(id)).filter(|&w| super::contraction::is_contraction(g.op(w))).collect();
+        let contractions: Vec<Wire> = order
+            .iter()
+            .map(|&id| first(id))
+            .filter(|&w| super::contraction::is_contraction(g.op(w)))
+            .collect();
         if let [contraction] = contractions[..] {
             return self.contraction(g, contraction, inputs, wanted, label);
         }
@@ -184,7 +187,8 @@ impl Lowerer<'_> {
         let mut tracer = Tracer::new(g, &sources, &dtypes, &domain, Anchor::Reductions(inner.clone()));
         let mut stores = Vec::new();
         for (k, &o) in g.outputs().iter().enumerate() {
-            let once = g.ty(o).elements() == Dim::product(&row) && g.ty(o).elements() != Dim::product(&domain);
+            let once =
+                g.ty(o).elements() == Dim::product(&row) && g.ty(o).elements() != Dim::product(&domain);
             stores.push(tracer.store(k, o, if once { &row } else { &domain })?);
         }
         let (body, reductions, constants) = (tracer.body, tracer.reductions, tracer.constants);
@@ -316,7 +320,14 @@ pub(super) fn renamed(g: &Graph, name: &dyn Fn(&str) -> Option<Dim>) -> Graph {
 /// The ops of a region: `matmul+add+gelu`.
 fn label(g: &Graph) -> String {
     let moves = |op: &Op| {
-        matches!(op, Op::Input { .. } | Op::Const { .. } | Op::Reshape { .. } | Op::Transpose { .. } | Op::Expand { .. })
+        matches!(
+            op,
+            Op::Input { .. }
+                | Op::Const { .. }
+                | Op::Reshape { .. }
+                | Op::Transpose { .. }
+                | Op::Expand { .. }
+        )
     };
     let order = g.order();
     let mut names: Vec<&str> = Vec::new();

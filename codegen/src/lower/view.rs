@@ -53,7 +53,8 @@ impl View {
 
     /// The same elements under another shape, where strides can say it.
     fn reshaped(&self, ty: &Type) -> Option<View> {
-        let make = |strides| View { buffer: self.buffer, ty: ty.clone(), offset: self.offset.clone(), strides };
+        let make =
+            |strides| View { buffer: self.buffer, ty: ty.clone(), offset: self.offset.clone(), strides };
         if self.is_contiguous() {
             return Some(make(row_major(&ty.shape)));
         }

@@ -1,0 +1,44 @@
+//! `doctor`: which devices, libraries and toolchains are here, and what is missing for what.
+use super::Outcome;
+use super::common;
+use std::path::Path;
+
+pub(super) fn doctor() -> Outcome {
+    let mut table = common::table(&["what", "found", "for"]);
+    let mut row = |what: &str, found: String, purpose: &str| {
+        table.add_row(vec![what.to_string(), found, purpose.to_string()]);
+    };
+    row("CPU", cpu(), "running cpu programs");
+    row("LLVM", llvm(), "compiling for cpu targets");
+    row("ONNX Runtime", onnx_runtime(), "verify and perf --against ort");
+    row("GPU devices", "not supported by this version".into(), "running hip and cuda programs");
+    println!("{table}");
+    Ok(())
+}
+
+fn cpu() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|l| l.strip_prefix("model name"))
+        .map_or("unknown model", |l| l.trim_start_matches([' ', '\t', ':']));
+    format!("{model}, {} threads", std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+#[cfg(feature = "cpu")]
+fn llvm() -> String {
+    use sardonyx_codegen::toolchain::llvm;
+    format!("{}, host processor {}", llvm::version(), llvm::host().cpu)
+}
+#[cfg(not(feature = "cpu"))]
+fn llvm() -> String {
+    "left out of this build (cargo feature `cpu`)".into()
+}
+
+fn onnx_runtime() -> String {
+    match std::env::var_os("ORT_DYLIB_PATH") {
+        Some(path) if Path::new(&path).exists() => format!("{}", Path::new(&path).display()),
+        Some(path) => format!("ORT_DYLIB_PATH names {}, which does not exist", Path::new(&path).display()),
+        None => "not given (ORT_DYLIB_PATH or --ort-library; PyPI's onnxruntime holds it)".into(),
+    }
+}

@@ -1,0 +1,223 @@
+//! `perf`: how long a program takes, by run, by kernel and by op, and beside ONNX Runtime.
+use super::args::{Oracle, Perf};
+use super::common::{self, Loaded};
+use super::{Failure, Outcome};
+use crate::statistics::Statistics;
+use anyhow::anyhow;
+use sardonyx_runtime::{Session, StepProfile};
+use sardonyx_tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// What `--json` prints and `--baseline` reads; times in seconds.
+#[derive(Serialize, Deserialize)]
+struct Report {
+    model: String,
+    device: String,
+    threads: usize,
+    load: f64,
+    first_run: f64,
+    run: Statistics,
+    /// Runs per second at the median.
+    throughput: f64,
+    /// Highest resident memory of this process, in bytes; 0 where the system does not tell.
+    peak_memory: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    onnx_runtime: Option<Statistics>,
+    /// ONNX Runtime's median over ours: above 1 we are faster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    speed_ratio: Option<f64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    kernels: Vec<Row>,
+}
+
+/// The time of one step, or of all steps of one kind.
+#[derive(Serialize, Deserialize, Clone)]
+struct Row {
+    label: String,
+    calls: usize,
+    seconds: f64,
+    share: f64,
+    gflops: f64,
+    gbytes: f64,
+    origins: Vec<String>,
+}
+
+pub(super) fn perf(args: &Perf) -> Outcome {
+    let loaded =
+        common::load(&args.model, args.oracle_model.as_deref(), &args.device, &args.sizes, &args.build)?;
+    let (inputs, _) = common::inputs(&loaded, &args.inputs, &args.sizes)?;
+    let mut session = common::session(&loaded.program, &args.device)?;
+    let start = Instant::now();
+    common::run_session(&mut session, &inputs)?;
+    let first_run = start.elapsed().as_secs_f64();
+    let (ours, theirs) = measure(args, &loaded, &mut session, &inputs)?;
+    let run = Statistics::of(&ours);
+    let onnx_runtime = (!theirs.is_empty()).then(|| Statistics::of(&theirs));
+    let kernels =
+        if args.per_op { profile(&mut session, &inputs, run.runs.clamp(1, 20))? } else { Vec::new() };
+    let report = Report {
+        model: args.model.display().to_string(),
+        device: args.device.device.clone(),
+        threads: common::threads(&args.device),
+        load: loaded.seconds,
+        first_run,
+        run,
+        throughput: 1.0 / run.median,
+        peak_memory: common::peak_memory(),
+        onnx_runtime,
+        speed_ratio: onnx_runtime.map(|o| o.median / run.median),
+        kernels,
+    };
+    if args.json {
+        common::print_json(&report);
+    } else {
+        print(&report);
+    }
+    regression(args, &report)
+}
+
+/// Times of our runs and, interleaved with them, of ONNX Runtime's.
+fn measure(
+    args: &Perf,
+    loaded: &Loaded,
+    session: &mut Session,
+    inputs: &[(String, Tensor)],
+) -> Result<(Vec<f64>, Vec<f64>), Failure> {
+    let mut other = match args.against {
+        Some(Oracle::Ort) => Some(common::open_ort(loaded.model_path()?, &args.device, &args.ort)?),
+        Some(Oracle::Reference) => {
+            return Err(Failure::Usage(anyhow!("the reference interpreter is not timed: use --against ort")));
+        }
+        None => None,
+    };
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..args.warmup {
+        common::run_session(session, inputs)?;
+        if let Some(o) = &mut other {
+            o.run(inputs).map_err(Failure::run)?;
+        }
+    }
+    let began = Instant::now();
+    let more = |done: usize| match args.iterations {
+        Some(n) => done < n.max(1),
+        None => done < 3 || began.elapsed().as_secs_f64() < args.duration,
+    };
+    while more(ours.len()) {
+        let start = Instant::now();
+        common::run_session(session, inputs)?;
+        ours.push(start.elapsed().as_secs_f64());
+        if let Some(o) = &mut other {
+            let start = Instant::now();
+            o.run(inputs).map_err(Failure::run)?;
+            theirs.push(start.elapsed().as_secs_f64());
+        }
+    }
+    Ok((ours, theirs))
+}
+
+/// The mean time of each step over some runs, longest first.
+fn profile(session: &mut Session, inputs: &[(String, Tensor)], runs: usize) -> Result<Vec<Row>, Failure> {
+    session.set_profiling(true);
+    for _ in 0..runs {
+        common::run_session(session, inputs)?;
+    }
+    let steps = session.profile();
+    session.set_profiling(false);
+    let total: f64 = steps.iter().map(|s| s.time.as_secs_f64()).sum();
+    let row = |s: StepProfile| {
+        let seconds = s.time.as_secs_f64();
+        let per_second = |n: i64| n as f64 * s.calls as f64 / 1e9 / seconds.max(f64::MIN_POSITIVE);
+        Row {
+            calls: s.calls as usize / runs,
+            seconds: seconds / runs as f64,
+            share: seconds / total.max(f64::MIN_POSITIVE),
+            gflops: per_second(s.flops),
+            gbytes: per_second(s.bytes),
+            label: s.label,
+            origins: s.origins,
+        }
+    };
+    let mut rows: Vec<Row> = steps.into_iter().filter(|s| s.calls > 0).map(row).collect();
+    rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    Ok(rows)
+}
+
+fn print(r: &Report) {
+    let ms = |s: f64| format!("{:.3} ms", s * 1e3);
+    println!("{} on {} ({} threads)", r.model, r.device, r.threads);
+    println!(
+        "load {}, first run {}, peak memory {:.1} MiB",
+        ms(r.load),
+        ms(r.first_run),
+        r.peak_memory as f64 / 1048576.0
+    );
+    let mut table = common::table(&["", "runs", "min", "mean", "median", "p90", "p95", "p99", "runs/s"]);
+    let mut row = |name: &str, s: &Statistics| {
+        let times = [s.min, s.mean, s.median, s.p90, s.p95, s.p99].map(ms);
+        let mut cells = vec![name.to_string(), s.runs.to_string()];
+        cells.extend(times);
+        cells.push(format!("{:.1}", 1.0 / s.median));
+        table.add_row(cells);
+    };
+    row("sardonyx", &r.run);
+    if let Some(o) = &r.onnx_runtime {
+        row("ONNX Runtime", o);
+    }
+    println!("{table}");
+    if !r.kernels.is_empty() {
+        print_kernels(&r.kernels);
+    }
+    if let Some(ratio) = r.speed_ratio {
+        println!("speed against ONNX Runtime: {ratio:.2} (ratio of medians, interleaved; above 1 is faster)");
+    }
+}
+
+fn print_kernels(rows: &[Row]) {
+    let columns = ["kernel", "calls", "ms", "share", "GFLOP/s", "GB/s", "ONNX nodes"];
+    let mut steps = common::table(&columns);
+    let mut kinds: BTreeMap<&str, (usize, f64, f64)> = BTreeMap::new();
+    for r in rows {
+        steps.add_row(vec![
+            r.label.clone(),
+            r.calls.to_string(),
+            format!("{:.3}", r.seconds * 1e3),
+            format!("{:.1}%", r.share * 100.0),
+            format!("{:.1}", r.gflops),
+            format!("{:.1}", r.gbytes),
+            common::shortened(&r.origins, 2),
+        ]);
+        let kind = kinds.entry(r.label.split_whitespace().next().unwrap_or_default()).or_default();
+        *kind = (kind.0 + r.calls, kind.1 + r.seconds, kind.2 + r.share);
+    }
+    println!("{steps}");
+    let mut kinds: Vec<_> = kinds.into_iter().collect();
+    kinds.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
+    let mut table = common::table(&["op", "calls", "ms", "share"]);
+    for (label, (calls, seconds, share)) in kinds {
+        table.add_row(vec![
+            label.to_string(),
+            calls.to_string(),
+            format!("{:.3}", seconds * 1e3),
+            format!("{:.1}%", share * 100.0),
+        ]);
+    }
+    println!("{table}");
+}
+
+fn regression(args: &Perf, report: &Report) -> Outcome {
+    let Some(path) = &args.baseline else { return Ok(()) };
+    let text =
+        std::fs::read_to_string(path).map_err(|e| Failure::Usage(anyhow!("{}: {e}", path.display())))?;
+    let baseline: Report =
+        serde_json::from_str(&text).map_err(|e| Failure::Usage(anyhow!("{}: {e}", path.display())))?;
+    let slower = report.run.median / baseline.run.median - 1.0;
+    eprintln!("median {:+.1}% against the baseline", slower * 100.0);
+    let Some(limit) = &args.fail_if_slower else { return Ok(()) };
+    let percent: f64 = limit
+        .trim_end_matches('%')
+        .parse()
+        .map_err(|_| Failure::Usage(anyhow!("--fail-if-slower {limit}: expected a percentage")))?;
+    if slower * 100.0 > percent { Err(Failure::Mismatch) } else { Ok(()) }
+}

@@ -1,0 +1,216 @@
+//! `verify`: the compiled program against an oracle on the same inputs.
+use super::args::{Bisect, Oracle, Verify};
+use super::common::{self, Loaded};
+use super::{Failure, Outcome};
+use crate::compare::{Comparison, Tolerance, compare};
+use anyhow::anyhow;
+use sardonyx_ir::{Op, Value, interp};
+use sardonyx_tensor::Tensor;
+use serde::Serialize;
+use std::collections::HashMap;
+
+type Named = Vec<(String, Tensor)>;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    model: String,
+    oracle: &'a str,
+    pass: bool,
+    outputs: &'a [Comparison],
+}
+
+pub(super) fn verify(args: &Verify) -> Outcome {
+    let loaded =
+        common::load(&args.model, args.oracle_model.as_deref(), &args.device, &args.sizes, &args.build)?;
+    let (inputs, expected) = common::inputs(&loaded, &args.inputs, &args.sizes)?;
+    if let Some(Bisect::Passes) = args.bisect {
+        return bisect_passes(args, &inputs, &expected);
+    }
+    if args.per_layer {
+        return per_layer(args, &loaded, &inputs);
+    }
+    let ours = common::run_once(&loaded.program, &args.device, &inputs)?;
+    let (oracle, theirs) = reference(args, &loaded, &inputs, expected)?;
+    let comparisons = compare_all(args, &ours, &theirs, oracle)?;
+    report(args, oracle, &comparisons)
+}
+
+/// The oracle's name and outputs.
+fn reference(
+    args: &Verify,
+    loaded: &Loaded,
+    inputs: &Named,
+    expected: Named,
+) -> Result<(&'static str, Named), Failure> {
+    match args.against {
+        None if !expected.is_empty() => Ok(("expected outputs", expected)),
+        Some(Oracle::Ort) => {
+            let model = loaded.model_path()?;
+            Ok(("ONNX Runtime", common::run_ort(model, inputs, &args.device, &args.ort)?))
+        }
+        None | Some(Oracle::Reference) => {
+            let model = loaded.model()?;
+            let tensors: Vec<Tensor> = inputs.iter().map(|(_, t)| t.clone()).collect();
+            let outputs = interp::eval(&model.graph, &tensors).map_err(Failure::run)?;
+            Ok(("reference", model.graph.output_names().iter().cloned().zip(outputs).collect()))
+        }
+    }
+}
+
+fn compare_all(
+    args: &Verify,
+    ours: &Named,
+    theirs: &Named,
+    oracle: &str,
+) -> Result<Vec<Comparison>, Failure> {
+    let by_name: HashMap<&str, &Tensor> = ours.iter().map(|(n, t)| (n.as_str(), t)).collect();
+    theirs
+        .iter()
+        .map(|(name, t)| {
+            let ours = by_name.get(name.as_str()).ok_or_else(|| {
+                Failure::Run(anyhow!("{oracle} has an output `{name}` that the program does not have"))
+            })?;
+            Ok(compare(name, ours, t, tolerance(args, t)))
+        })
+        .collect()
+}
+
+fn tolerance(args: &Verify, reference: &Tensor) -> Tolerance {
+    let default = match args.inputs.test_data {
+        Some(_) if args.against.is_none() => Tolerance::BACKEND_TEST,
+        _ => Tolerance::network(reference.dtype()),
+    };
+    Tolerance { atol: args.atol.unwrap_or(default.atol), rtol: args.rtol.unwrap_or(default.rtol) }
+}
+
+fn report(args: &Verify, oracle: &str, comparisons: &[Comparison]) -> Outcome {
+    let pass = comparisons.iter().all(|c| c.pass);
+    if args.json {
+        let report = Report { model: args.model.display().to_string(), oracle, pass, outputs: comparisons };
+        common::print_json(&report);
+    } else {
+        print_table(comparisons);
+        let count = comparisons.len();
+        let failed = comparisons.iter().filter(|c| !c.pass).count();
+        if pass {
+            println!("PASS {}: {count} outputs agree with {oracle}", args.model.display());
+        } else {
+            println!("FAIL {}: {failed} of {count} outputs differ from {oracle}", args.model.display());
+        }
+    }
+    if pass { Ok(()) } else { Err(Failure::Mismatch) }
+}
+
+fn print_table(comparisons: &[Comparison]) {
+    let mut table = common::table(&[
+        "output",
+        "type",
+        "max abs",
+        "max rel",
+        "rms rel",
+        "cosine",
+        "NaN",
+        "Inf",
+        "worst",
+        "least atol",
+        "",
+    ]);
+    for c in comparisons {
+        let shape = c.shape.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        let worst = match (&c.mismatch, &c.worst) {
+            (Some(m), _) => m.clone(),
+            (None, Some((at, a, b))) => format!("{at:?}: {a:.6e} vs {b:.6e}"),
+            (None, None) => String::new(),
+        };
+        table.add_row(vec![
+            c.name.clone(),
+            format!("{}[{shape}]", c.dtype),
+            format!("{:.2e}", c.max_abs),
+            format!("{:.2e}", c.max_rel),
+            format!("{:.2e}", c.rms_rel),
+            format!("{:.7}", c.cosine),
+            format!("{}/{}", c.nan.0, c.nan.1),
+            format!("{}/{}", c.inf.0, c.inf.1),
+            worst,
+            format!("{:.2e}", c.least_atol),
+            if c.pass { "PASS" } else { "FAIL" }.to_string(),
+        ]);
+    }
+    println!("{table}");
+}
+
+/// Every value of the final graph, compiled as an output, against the interpreter on the same graph.
+fn per_layer(args: &Verify, loaded: &Loaded, inputs: &Named) -> Outcome {
+    let options = common::compile_options(&args.device, &args.build)?;
+    let mut graph = crate::compile::optimize(loaded.model()?, &options, None).graph;
+    let mut values: Vec<Value> = Vec::new();
+    for id in graph.order() {
+        let node = graph.node(id);
+        if !matches!(node.op, Op::Input { .. } | Op::Const { .. }) {
+            values.extend((0..node.types.len()).map(|port| Value { node: id, port: 0 }.port(port)));
+        }
+    }
+    let names = (0..values.len()).map(|i| format!("value {i}")).collect();
+    graph.set_outputs(values.clone(), names);
+    let (bytes, _) = crate::compile::generate(&graph, "layers", &options, None).map_err(Failure::compile)?;
+    let program = common::open(bytes)?;
+    let ours = common::run_once(&program, &args.device, inputs)?;
+    let tensors: Vec<Tensor> = inputs.iter().map(|(_, t)| t.clone()).collect();
+    let reference = interp::eval(&graph, &tensors).map_err(Failure::run)?;
+    let mut failed = None;
+    let mut comparisons = Vec::with_capacity(values.len());
+    for ((v, (_, a)), b) in values.iter().zip(&ours).zip(&reference) {
+        let origin: Vec<&str> = graph.node(v.node).origin.names().collect();
+        let name = format!("{} {}", graph.op(*v).name(), origin.join(", "));
+        let c = compare(&name, a, b, tolerance(args, b));
+        if !c.pass && failed.is_none() {
+            failed = Some(name);
+        }
+        comparisons.push(c);
+    }
+    if let (Some(name), false) = (&failed, args.json) {
+        println!("first value outside the tolerance: {name}");
+    }
+    report(args, "reference, value by value", &comparisons)
+}
+
+/// The first rewrite after which the reference evaluation leaves the tolerance.
+fn bisect_passes(args: &Verify, inputs: &Named, expected: &Named) -> Outcome {
+    let mut build = args.build.clone();
+    let mut check = |n: Option<usize>| -> Result<(bool, usize), Failure> {
+        build.stop_after = n;
+        let loaded = common::load(&args.model, None, &args.device, &args.sizes, &build)?;
+        let ours = common::run_once(&loaded.program, &args.device, inputs)?;
+        let (oracle, theirs) = reference(args, &loaded, inputs, expected.clone())?;
+        let pass = compare_all(args, &ours, &theirs, oracle)?.iter().all(|c| c.pass);
+        Ok((pass, loaded.rewrites))
+    };
+    let (pass, total) = check(None)?;
+    if pass {
+        println!("PASS {}: nothing to bisect, all {total} rewrites applied", args.model.display());
+        return Ok(());
+    }
+    if !check(Some(0))?.0 {
+        println!(
+            "FAIL {}: wrong without any rewrite: the fault is in a kernel or the importer (see --per-layer)",
+            args.model.display()
+        );
+        return Err(Failure::Mismatch);
+    }
+    let (mut good, mut bad) = (0, total);
+    while bad - good > 1 {
+        let middle = good + (bad - good) / 2;
+        if check(Some(middle))?.0 {
+            good = middle
+        } else {
+            bad = middle
+        }
+        eprintln!("rewrites 1..={middle}: first wrong one is in {}..={bad}", good + 1);
+    }
+    println!(
+        "FAIL {}: rewrite {bad} breaks the result; see it with `compile --stop-after {bad} --dump-after all`",
+        args.model.display()
+    );
+    Err(Failure::Mismatch)
+}

@@ -1,0 +1,131 @@
+//! From a model to a program: the pipeline of passes, then code generation.
+use crate::onnx::{ImportOptions, Model};
+use crate::pipeline;
+use sardonyx_codegen::compile::{CompileError, CompileOptions, Progress, Report};
+use sardonyx_codegen::toolchain::cache::Cache;
+use sardonyx_ir::Graph;
+use sardonyx_ir::rewrite::{Miss, Trace};
+use sardonyx_passes::{Driver, Timing};
+use std::path::PathBuf;
+
+/// How a model is compiled.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the importer is told about sizes.
+    pub import: ImportOptions,
+    /// Target names; see [`sardonyx_codegen::target`].
+    pub targets: Vec<String>,
+    /// Kernels compiled at the same time; all cores if none.
+    pub jobs: Option<usize>,
+    /// Directory of the code-object cache; no cache if none.
+    pub cache: Option<PathBuf>,
+    /// Whether kernel sources are kept in the program.
+    pub keep_source: bool,
+    /// Stop after so many rewrites.
+    pub stop_after: Option<usize>,
+    /// Collect near-misses of this rule.
+    pub explain: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            import: ImportOptions::default(),
+            targets: vec!["cpu".into()],
+            jobs: None,
+            cache: None,
+            keep_source: false,
+            stop_after: None,
+            explain: None,
+        }
+    }
+}
+
+/// A compiled model.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The bytes of the program file.
+    pub bytes: Vec<u8>,
+    /// What was compiled, and how large it is.
+    pub report: Report,
+    /// Rewrites that the passes made.
+    pub rewrites: usize,
+}
+
+/// A graph after the passes.
+#[derive(Debug)]
+pub struct Optimized {
+    /// The graph, ready for code generation.
+    pub graph: Graph,
+    /// Passes in the order they ran.
+    pub timings: Vec<Timing>,
+    /// Rewrites that were made.
+    pub rewrites: usize,
+    /// Places where the rule to explain almost applied.
+    pub misses: Vec<Miss>,
+}
+
+/// The graph of a model after the passes; `dump` is a pass name or `all`, and what is told the change that
+/// each such pass made.
+pub fn optimize(
+    model: &Model,
+    options: &Options,
+    dump: Option<(&str, &mut dyn FnMut(&str, &str))>,
+) -> Optimized {
+    let passes = sardonyx_passes::Options { trace: Trace::new(options.stop_after, options.explain.clone()) };
+    let mut graph = model.graph.clone();
+    let mut driver = Driver::new(&passes);
+    if let Some((pass, show)) = dump {
+        driver = driver.dump_after(pass, show);
+    }
+    pipeline::optimize(&mut driver, &mut graph);
+    let timings = driver.timings().to_vec();
+    Optimized { graph, timings, rewrites: passes.trace.len(), misses: passes.trace.misses() }
+}
+
+/// The graph as it is after the last run of the pass `name`.
+pub fn optimized_until(model: &Model, options: &Options, name: &str) -> Graph {
+    let passes = sardonyx_passes::Options { trace: Trace::new(options.stop_after, None) };
+    let mut graph = model.graph.clone();
+    let mut last = graph.clone();
+    let mut keep = |pass: &str, g: &Graph| {
+        if pass == name {
+            last = g.clone();
+        }
+    };
+    pipeline::optimize(&mut Driver::new(&passes).observe(&mut keep), &mut graph);
+    last
+}
+
+/// Compiles a model into a program.
+///
+/// # Errors
+/// When nodes have no kernel on a target, a target is unknown, or a toolchain is missing.
+pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileError> {
+    let optimized = optimize(model, options, None);
+    let (bytes, report) = generate(&optimized.graph, &model.name, options, None)?;
+    Ok(Compiled { bytes, report, rewrites: optimized.rewrites })
+}
+
+/// Compiles a graph that went through the passes; `progress` is told how far it is.
+///
+/// # Errors
+/// As of [`compile`].
+pub fn generate(
+    graph: &Graph,
+    name: &str,
+    options: &Options,
+    progress: Option<&(dyn Fn(Progress) + Sync)>,
+) -> Result<(Vec<u8>, Report), CompileError> {
+    let cache = options.cache.as_ref().map(Cache::new);
+    let options = CompileOptions {
+        model: name.to_string(),
+        targets: options.targets.clone(),
+        jobs: options.jobs.unwrap_or(0),
+        cache: cache.as_ref(),
+        keep_source: options.keep_source,
+        golden: None,
+        progress,
+    };
+    sardonyx_codegen::compile::compile(graph, &options)
+}
