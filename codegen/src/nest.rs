@@ -5,6 +5,7 @@
 //! where they are used, effects (loads, reads of variables, stores) keep their order.
 //! Nests are built with [`Builder`], printed by `Display`, and turned into text by `emit`.
 mod build;
+mod control;
 mod expr;
 mod inline;
 mod print;
@@ -14,7 +15,8 @@ mod simplify;
 mod tests;
 mod verify;
 
-pub use build::{Builder, Variable};
+pub use build::{Builder, Literal};
+pub use control::Variable;
 pub use expr::{Expr, Operand};
 pub(crate) use rewrite::{Rules, rewrite};
 

@@ -228,7 +228,6 @@ impl Function<'_> {
             LoopKind::Unroll(0) => hints.push("!{!\"llvm.loop.unroll.full\"}".to_string()),
             LoopKind::Unroll(n) => hints.push(format!("!{{!\"llvm.loop.unroll.count\", i32 {n}}}")),
             LoopKind::Vectorize | LoopKind::Reduce => {
-                hints.push("!{!\"llvm.loop.vectorize.enable\", i1 true}".to_string());
                 hints.extend(group.map(|g| format!("!{{!\"llvm.loop.parallel_accesses\", !{g}}}")));
             }
         }

@@ -1,5 +1,5 @@
 //! Compiles nests for this machine and runs them.
-#![allow(unsafe_code, dead_code)]
+#![allow(unsafe_code, dead_code, clippy::unwrap_used)]
 use sardonyx_codegen::nest::Nest;
 use sardonyx_codegen::target::TargetSpec;
 use sardonyx_codegen::toolchain::{self, Options};

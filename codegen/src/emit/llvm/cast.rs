@@ -10,7 +10,7 @@ impl Function<'_> {
         let (source, target) = (format!("{} {}", ty_name(from), self.reg(a)), ty_name(to));
         let out = format!("%v{}", r.0);
         if from.dtype.is_float() && !to.dtype.is_float() {
-            return self.to_integer(r, from, to, &source);
+            return self.integer_of(r, from, to, &source);
         }
         if ty_name(from) == target {
             self.consts[r.0 as usize] = Some(self.reg(a));
@@ -21,7 +21,7 @@ impl Function<'_> {
 
     /// Toward zero. What does not fit wraps, as numpy's and ONNX Runtime's conversions do on x86: it goes
     /// through a wider integer, where it saturates.
-    fn to_integer(&mut self, r: Reg, from: Ty, to: Ty, source: &str) {
+    fn integer_of(&mut self, r: Reg, from: Ty, to: Ty, source: &str) {
         let (out, target, wide_bits) =
             (format!("%v{}", r.0), ty_name(to), if to.dtype == DType::U32 { 64 } else { 32 });
         let convert = |sign: char, ty: Ty| {
