@@ -56,8 +56,11 @@ impl Gemm {
 
 impl Conv {
     /// Lays out constant weights in panels of output channels, for each group and phase: the tensor that
-    /// takes their place, or `None` where they are packed already.
+    /// takes their place, or `None` where they are packed already or, depthwise, better read as they are.
     pub fn pack(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Tensor> {
+        if self.depthwise().is_some() {
+            return None;
+        }
         let Operand::Strided(access) = self.w.clone() else { return None };
         let strides = access.strides.iter().map(Dim::known).collect::<Option<Vec<i64>>>()?;
         let axes = self.axes();

@@ -79,7 +79,9 @@ impl Sizes<'_> {
 
     fn check_window(&self, window: &Window) {
         let mut bind = Bindings::from([("n", self.planes[0])]);
-        self.input.iter().enumerate().for_each(|(i, &s)| drop(bind.set(&format!("s{i}"), s)));
+        self.input.iter().enumerate().for_each(|(i, &s)| {
+            bind.set(&format!("s{i}"), s);
+        });
         let value = |d: &Dim| d.eval(&bind).unwrap();
         let output: Vec<i64> = window.output.iter().map(value).collect();
         let channels = value(&window.channels);
