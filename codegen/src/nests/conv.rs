@@ -7,7 +7,7 @@
 //! A transposed convolution with stride `s` is `s` convolutions with stride 1 per dimension, one for each
 //! phase of the output: output `q·s + r` sees the taps `t` with `t·dilation ≡ r + pad (mod s)`.
 use super::neighbours::Neighbours;
-use super::tile::{Left, Right, Shape, Tile, VectorUnit, ceil_div};
+use super::tile::{Left, Right, Shape, Tile, VectorUnit, ceil_div, parts};
 use super::write::{Args, Column, Spot, View, Writer, index};
 use crate::kernel::contract::{Access, Conv, Operand, Panels, accumulator};
 use crate::kernel::window::{Window, WindowOp};
@@ -159,6 +159,10 @@ struct Loops<'a, 'b> {
     weights: Weights,
     columns: Columns,
     stage: Option<Buf>,
+    /// Parts of the sums, their input channels, and where the sums wait in between.
+    parts: i64,
+    channels: i64,
+    sums: Option<Buf>,
 }
 
 /// A work item.
@@ -190,22 +194,46 @@ impl<'a, 'b> Loops<'a, 'b> {
             .known()
             .zip(conv.batch.known())
             .map(|(p, n)| p * n * conv.groups);
-        let blocks = ceil_div(ITEMS, items.unwrap_or(ITEMS / 2).max(1)).min(ceil_div(tiles, 8));
+        let gathers = !reads_in_place(conv);
+        let few = if gathers { 24 } else { 8 };
+        let blocks = ceil_div(ITEMS, items.unwrap_or(ITEMS / 2).max(1)).min(ceil_div(tiles, few));
         let block = ceil_div(tiles, blocks) * shape.rows;
         let weights = match &conv.w {
             Operand::Packed(w) => Weights::Panels(w.clone()),
             Operand::Strided(w) if row_major(w, conv) => Weights::InPlace(w.clone()),
             Operand::Strided(w) => Weights::Copied(w.clone(), b.scratch("weights", sum, block * depth)),
         };
-        let columns = match () {
-            () if reads_in_place(conv) => Columns::InPlace,
-            () => Columns::Gathered(b.scratch("columns", sum, depth * shape.width())),
+        let parts = if gathers { parts(depth, shape, sum).min(conv.in_channels) } else { 1 };
+        let sums = (parts > 1).then(|| b.scratch("sums", sum, block * shape.width()));
+        let channels = ceil_div(conv.in_channels, parts);
+        let columns = match gathers {
+            false => Columns::InPlace,
+            true => {
+                let depth = depth / conv.in_channels * channels;
+                Columns::Gathered(b.scratch("columns", sum, depth * shape.width()))
+            }
         };
         let stage = Writer::stage(b, &conv.epilogue, sum, shape, |a| {
             !conv.transposed_in_phases()
                 && (flat(a, &conv.output) || (constant(a) && a.arg != conv.epilogue.out.arg))
         });
-        Loops { b, conv, axes, args, sum, shape, depth, block, outputs, weights, columns, stage }
+        Loops {
+            b,
+            conv,
+            axes,
+            args,
+            sum,
+            shape,
+            depth,
+            block,
+            outputs,
+            weights,
+            columns,
+            stage,
+            parts,
+            sums,
+            channels,
+        }
     }
 
     /// The work item's loops; returns the number of work items.
@@ -251,25 +279,51 @@ impl<'a, 'b> Loops<'a, 'b> {
     /// All channels of the work item for its pixels, of which `left` exist if not all.
     fn tile(&self, item: &Item<'b>, shape: Shape, left: Option<Expr<'b>>) {
         let (b, conv) = (self.b, self.conv);
-        let right = self.right(item, shape, left);
         let view = |access: &Access| self.view(access, item);
         let mut writer = Writer::new(b, &conv.epilogue, self.sum, self.stage, view);
         if conv.transposed_in_phases() {
             writer.keep = Some(self.inside(item));
         }
         let even = conv.out_channels % shape.rows == 0;
-        b.for_step(LoopKind::Serial, item.channels.0, item.channels.1, shape.rows, |c| {
-            let tile = Tile::zeros(b, shape, self.sum);
-            tile.multiply(b, &self.left(item, c), &right, b.int(self.depth));
-            let row = item.group * conv.out_channels + c;
-            let rows = (!even).then(|| b.int(conv.out_channels) - c);
-            writer.write(&tile, &Spot { row, column: item.pixel, rows, columns: left });
+        b.for_(0, ceil_div(conv.in_channels, self.channels), |part| {
+            let from = part * self.channels;
+            let channels = if self.parts == 1 {
+                b.int(self.channels)
+            } else {
+                (b.int(conv.in_channels) - from).min(self.channels)
+            };
+            let taps = self.depth / conv.in_channels;
+            let right = self.right(item, shape, left, (from, channels));
+            b.for_step(LoopKind::Serial, item.channels.0, item.channels.1, shape.rows, |c| {
+                let tile = Tile::zeros(b, shape, self.sum);
+                let sums = |r: i64| (c - item.channels.0 + r) * shape.width();
+                if let Some(buf) = self.sums {
+                    b.if_(part.gt(0), || tile.resume(b, buf, sums));
+                }
+                tile.multiply(b, &self.left(item, c).after(from * taps), &right, channels * taps);
+                let row = item.group * conv.out_channels + c;
+                let rows = (!even).then(|| b.int(conv.out_channels) - c);
+                let write = || writer.write(&tile, &Spot { row, column: item.pixel, rows, columns: left });
+                match self.sums {
+                    Some(buf) => {
+                        b.if_else((from + channels).lt(conv.in_channels), || tile.spill(b, buf, sums), write)
+                    }
+                    None => write(),
+                }
+            });
         });
     }
 
-    fn right(&self, item: &Item<'b>, shape: Shape, left: Option<Expr<'b>>) -> Right<'b> {
+    /// The columns of some input channels, from the first of `channels` on and so many.
+    fn right(
+        &self,
+        item: &Item<'b>,
+        shape: Shape,
+        left: Option<Expr<'b>>,
+        channels: (Expr<'b>, Expr<'b>),
+    ) -> Right<'b> {
         let (b, x) = (self.b, &self.conv.x);
-        let base = index(b, x, &[item.image, item.group * self.conv.in_channels]);
+        let base = index(b, x, &[item.image, item.group * self.conv.in_channels + channels.0]);
         match self.columns {
             Columns::InPlace => Right {
                 buf: self.args.buf(x.arg),
@@ -286,7 +340,7 @@ impl<'a, 'b> Loops<'a, 'b> {
                     offsets,
                     input: &self.conv.input,
                     outputs: &self.outputs,
-                    channels: self.conv.in_channels,
+                    channels: channels.1,
                     from: self.args.buf(x.arg),
                     base,
                     strides: &x.strides[1..],

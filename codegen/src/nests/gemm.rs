@@ -4,7 +4,7 @@
 //! Constant columns are panels made at compile time; others are packed into such a panel for each work
 //! item, or read in place where few rows share them. Rows are read in place: a broadcast load costs the
 //! same wherever it comes from.
-use super::tile::{Left, Right, Shape, Tile, VectorUnit, ceil_div};
+use super::tile::{Left, Right, Shape, Tile, VectorUnit, ceil_div, parts};
 use super::transpose::Transpose;
 use super::write::{Args, Spot, View, Writer, index};
 use crate::kernel::contract::{Access, Gemm, Operand, Panels};
@@ -107,6 +107,9 @@ struct Loops<'a, 'b> {
     /// Rows converted to the type of the sums, where they have another one.
     rows: Option<Buf>,
     stage: Option<Buf>,
+    /// Parts of the sums, and where the sums wait in between.
+    parts: i64,
+    sums: Option<Buf>,
 }
 
 impl<'a, 'b> Loops<'a, 'b> {
@@ -134,7 +137,9 @@ impl<'a, 'b> Loops<'a, 'b> {
         let flat =
             |x: &Access| x.strides[last] == 1 || (x.strides[last] == 0 && x.arg != gemm.epilogue.out.arg);
         let stage = Writer::stage(b, &gemm.epilogue, sum, shape, flat);
-        Loops { b, gemm, args, sum, shape, block, columns, rows, stage }
+        let parts = gemm.k.known().filter(|_| block > 2 * shape.rows).map_or(1, |k| parts(k, shape, sum));
+        let sums = (parts > 1).then(|| b.scratch("sums", sum, block * shape.width()));
+        Loops { b, gemm, args, sum, shape, block, columns, rows, stage, parts, sums }
     }
 
     /// The work item's loops; returns the number of work items.
@@ -160,12 +165,37 @@ impl<'a, 'b> Loops<'a, 'b> {
         let view = |access: &Access| View::matrix(b, &self.args, access, batch);
         let writer = Writer::new(b, &gemm.epilogue, self.sum, self.stage, view);
         let ragged = !gemm.m.known().is_some_and(|m| m % self.shape.rows == 0);
-        b.for_step(LoopKind::Serial, first, end, self.shape.rows, |i| {
-            let tile = Tile::zeros(b, self.shape, self.sum);
-            tile.multiply(b, &left_of(i), &right, b.dim(&gemm.k));
-            writer.write(&tile, &Spot { row: i, column, rows: ragged.then(|| m - i), columns: left });
+        b.for_(0, self.parts, |part| {
+            let (from, depth) = self.part(part);
+            b.for_step(LoopKind::Serial, first, end, self.shape.rows, |i| {
+                let tile = Tile::zeros(b, self.shape, self.sum);
+                let write = || {
+                    writer.write(&tile, &Spot { row: i, column, rows: ragged.then(|| m - i), columns: left })
+                };
+                let sums = |r: i64| (i - first + r) * self.shape.width();
+                if let Some(buf) = self.sums {
+                    b.if_(part.gt(0), || tile.resume(b, buf, sums));
+                }
+                tile.multiply(b, &left_of(i).after(from), &right.after(from), depth);
+                match self.sums {
+                    Some(buf) => b.if_else(part.lt(self.parts - 1), || tile.spill(b, buf, sums), write),
+                    None => write(),
+                }
+            });
         });
         Dim::product(&grid)
+    }
+
+    /// Where a part of the sums begins, and its length.
+    fn part(&self, part: Expr<'b>) -> (Expr<'b>, Expr<'b>) {
+        let (b, k) = (self.b, self.b.dim(&self.gemm.k));
+        match self.gemm.k.known().filter(|_| self.parts > 1) {
+            Some(known) => {
+                let from = part * ceil_div(known, self.parts);
+                (from, (k - from).min(ceil_div(known, self.parts)))
+            }
+            None => (b.int(0), k),
+        }
     }
 
     fn right(

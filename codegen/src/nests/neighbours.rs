@@ -17,7 +17,7 @@ pub struct Neighbours<'a, 'b> {
     /// Outputs per dimension.
     pub outputs: &'a [Dim],
     /// Channels.
-    pub channels: i64,
+    pub channels: Expr<'b>,
     /// The input.
     pub from: Buf,
     /// Where its element (channel 0, 0, …) stands.

@@ -119,6 +119,20 @@ pub struct Right<'b> {
     pub masks: Vec<Option<Expr<'b>>>,
 }
 
+impl<'b> Left<'b> {
+    /// The operand from step `k` on.
+    pub fn after(&self, k: Expr<'b>) -> Left<'b> {
+        Left { rows: self.rows.iter().map(|row| *row + k * self.step).collect(), ..*self }
+    }
+}
+
+impl<'b> Right<'b> {
+    /// The operand from step `k` on.
+    pub fn after(&self, k: Expr<'b>) -> Right<'b> {
+        Right { first: self.first + k * self.step, masks: self.masks.clone(), ..*self }
+    }
+}
+
 /// The sums of a tile, row by row, in registers.
 pub struct Tile<'b> {
     /// Its shape.
@@ -182,6 +196,16 @@ impl<'b> Tile<'b> {
         }
     }
 
+    /// Takes up the sums that [`Tile::spill`] wrote.
+    pub fn resume(&self, b: &'b Builder, buf: Buf, first: impl Fn(i64) -> Expr<'b>) {
+        for r in 0..self.shape.rows {
+            for v in 0..self.shape.vectors {
+                let at = first(r) + v * i64::from(self.shape.lanes);
+                self.at(r, v).set(b.load_lanes(buf, at, self.shape.lanes));
+            }
+        }
+    }
+
     /// Writes the sums to consecutive rows of `buf`, `shape.width()` apart.
     pub fn spill(&self, b: &'b Builder, buf: Buf, first: impl Fn(i64) -> Expr<'b>) {
         for r in 0..self.shape.rows {
@@ -207,6 +231,15 @@ pub fn transposed<'b>(b: &'b Builder, mut rows: Vec<Expr<'b>>) -> Vec<Expr<'b>> 
         distance *= 2;
     }
     rows
+}
+
+/// Bytes of a panel of columns that stay in the second-level cache while rows stream past.
+const PANEL: i64 = 512 << 10;
+
+/// Into how many parts a sum over `depth` elements is cut, so that a panel of columns stays in the cache.
+pub fn parts(depth: i64, shape: Shape, dtype: DType) -> i64 {
+    let bytes = depth * shape.width() * dtype.size() as i64;
+    if bytes * 2 > PANEL * 3 { ceil_div(bytes, PANEL) } else { 1 }
 }
 
 /// `a / b` rounded up.
