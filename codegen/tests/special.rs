@@ -62,30 +62,6 @@ fn check(source: &str, below: &[Option<i64>], sizes: &[&[(&str, i64)]]) {
 const SIZES: &[&[(&str, i64)]] = &[&[("b", 2), ("s", 5)], &[("b", 1), ("s", 37)], &[("b", 3), ("s", 1)]];
 
 #[test]
-fn gathers() {
-    check(
-        "graph(%x: f32[b,7,s], %i: i64[b,4,s]) { %0 = gather_elements(%x, %i) {axis=1} return %0 }",
-        &[None, Some(7)],
-        SIZES,
-    );
-    check(
-        "graph(%x: i32[7,s,5], %i: i32[b,2,5]) { %0 = gather_elements(%x, %i) {axis=0} return %0 }",
-        &[None, Some(7)],
-        &[&[("b", 2), ("s", 2)]],
-    );
-    check(
-        "graph(%x: f32[4,6,s], %i: i64[b,2]) { %0 = gather_nd(%x, %i) return %0 }",
-        &[None, Some(4)],
-        SIZES,
-    );
-    check(
-        "graph(%x: f32[b,6,s], %i: i64[b,3,1]) { %0 = gather_nd(%x, %i) {batch_dims=1} return %0 }",
-        &[None, Some(6)],
-        SIZES,
-    );
-}
-
-#[test]
 fn scatters() {
     for reduction in ["replace", "add", "mul", "max", "min"] {
         check(
@@ -102,19 +78,6 @@ fn scatters() {
             &[None, Some(5)],
             SIZES,
         );
-    }
-}
-
-#[test]
-fn orders() {
-    for (op, axis) in [("arg_max", 0), ("arg_max", 1), ("arg_min", 2)] {
-        for last in [false, true] {
-            check(
-                &format!("graph(%x: i32[b,7,s]) {{ %0 = {op}(%x) {{axis={axis}, last={last}}} return %0 }}"),
-                &[],
-                SIZES,
-            );
-        }
     }
 }
 

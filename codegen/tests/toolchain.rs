@@ -26,7 +26,9 @@ fn objects_do_not_depend_on_threads_or_the_cache() {
     let nests: Vec<Nest> = (0..40).map(|n| add("add", n)).collect();
     let directory = std::env::temp_dir().join(format!("sardonyx-objects-{}", std::process::id()));
     let cache = Cache::new(&directory);
-    let build = |jobs, cache| toolchain::compile(&nests, &target, &Options { jobs, cache }).unwrap().objects;
+    let build = |jobs, cache| {
+        toolchain::compile(&nests, &target, &Options { jobs, cache, progress: None }).unwrap().objects
+    };
     let one = build(1, None);
     assert!(one == build(3, None) && one == build(2, Some(&cache)));
     assert_eq!(std::fs::read_dir(&directory).unwrap().count(), one.len());

@@ -1,8 +1,6 @@
-//! Loops of ops that are kernels of their own: indexing, scattering, ordering, scans, resampling.
+//! Loops of ops that are kernels of their own: scattering, scans, resampling.
 //!
 //! Operands and results are row-major tensors, one argument each: operands, then results.
-mod gather;
-mod order;
 mod resize;
 mod sample;
 mod scan;
@@ -34,12 +32,8 @@ impl<'t> Special<'t> {
 pub fn nest(op: &Op, operands: &[Type], results: &[Type]) -> Option<Nest> {
     let s = Special::new(op, operands, results);
     let grid = match op {
-        Op::GatherElements { axis } => gather::elements(&s, *axis),
-        Op::GatherNd { batch_dims } => gather::slices(&s, *batch_dims),
         Op::ScatterElements { axis, reduction } => scatter::elements(&s, *axis, *reduction),
         Op::ScatterNd { reduction } => scatter::slices(&s, *reduction),
-        Op::ArgMax { axis, last } => order::arg(&s, *axis, *last, true),
-        Op::ArgMin { axis, last } => order::arg(&s, *axis, *last, false),
         Op::CumSum { axis, exclusive, reverse } => {
             scan::cumulative(&s, *axis, *exclusive, *reverse, scan::Kind::Sum)
         }
