@@ -27,10 +27,9 @@ pub(super) const ATTENTION: Definition = Definition {
         }
         let mut scores = q.shape.clone();
         scores[3] = k.shape[2].clone();
-        if let Some(mask) = cx.operands().get(3)
-            && cx.broadcast(&[&scores, &mask.shape])? != scores
-        {
-            return Err(format!("mask {mask} does not broadcast to the scores of {q} with {k}"));
+        if let Some(mask) = cx.operands().get(3) {
+            cx.broadcasts_to(&mask.shape, &scores)
+                .map_err(|e| format!("mask {mask} does not broadcast to the scores of {q} with {k}: {e}"))?;
         }
         let mut shape = q.shape.clone();
         shape[3] = v.shape[3].clone();

@@ -60,6 +60,17 @@ impl<'a> Infer<'a> {
         Ok(result)
     }
 
+    /// Fails unless `from` broadcasts to exactly `to`; notes requirements for what only the run can tell.
+    pub fn broadcasts_to(&mut self, from: &[Dim], to: &[Dim]) -> Result<(), String> {
+        let lead = to.len().checked_sub(from.len()).ok_or("the rank is too high")?;
+        for (a, b) in from.iter().zip(&to[lead..]) {
+            if *a != 1 {
+                self.same(a, b)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The numpy broadcast of all operand shapes. Fails in words that name the types.
     pub fn broadcast_all(&mut self) -> Result<Vec<Dim>, String> {
         let shapes: Vec<&[Dim]> = self.operands.iter().map(|t| t.shape.as_slice()).collect();

@@ -102,9 +102,8 @@ pub(super) const EXPAND: Definition = Definition {
     infer: |op, cx| {
         attributes!(op, Expand { shape });
         let x = cx.operand(0);
-        if cx.broadcast(&[&x.shape, shape])? != *shape {
-            return Err(format!("{x} does not broadcast to [{}]", list(shape)));
-        }
+        cx.broadcasts_to(&x.shape, shape)
+            .map_err(|e| format!("{x} does not broadcast to [{}]: {e}", list(shape)))?;
         Ok(vec![x.with_shape(shape.clone())])
     },
     eval: |_, operands, types| {

@@ -78,9 +78,8 @@ fn infer_trailing(cx: &mut Infer, axes: i64) -> Result<Vec<Type>, String> {
             return Err(format!("{parameter} is not floating point"));
         }
         let tail = &ty.shape[ty.rank() - axes..];
-        if cx.broadcast(&[tail, &parameter.shape])? != tail {
-            return Err(format!("{parameter} does not broadcast to the last {axes} axes of {ty}"));
-        }
+        cx.broadcasts_to(&parameter.shape, tail)
+            .map_err(|e| format!("{parameter} does not broadcast to the last {axes} axes of {ty}: {e}"))?;
     }
     Ok(vec![ty])
 }
