@@ -9,8 +9,13 @@ pub fn optimize(driver: &mut Driver, g: &mut Graph) {
     // can often be folded again.
     let simplify = [pass("fold"), pass("movement"), pass("common"), pass("algebra")];
     driver.repeat(&simplify, g, ROUNDS);
-    // Activation functions are written out in the forms that algebra leaves.
+    // Activation functions and normalizations are written out in the forms that algebra leaves. Attention
+    // contains a softmax, so it comes after normalization.
     driver.run(pass("activations"), g);
+    driver.run(pass("normalization"), g);
+    driver.run(pass("convolution"), g);
+    driver.run(pass("attention"), g);
+    // What these have made of constants, and the transposes around attention.
     driver.repeat(&simplify, g, ROUNDS);
     // Last: nothing looks into the regions it makes.
     driver.run(pass("group"), g);

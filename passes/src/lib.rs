@@ -7,11 +7,14 @@
 //! Must not know: kernels, ONNX; of targets only what [`Options`] says.
 mod activations;
 mod algebra;
+mod attention;
 mod common;
+mod convolution;
 mod driver;
 mod fold;
 mod group;
 mod movement;
+mod normalization;
 pub mod pattern;
 
 pub use driver::{Driver, Timing};
@@ -69,6 +72,24 @@ pub static PASSES: &[Pass] = &[
         about: "finds activation functions",
         run: |g, o| apply(&activations::rules(), g, o),
         rules: || activations::rules().names().collect(),
+    },
+    Pass {
+        name: "normalization",
+        about: "finds softmax and normalizations",
+        run: |g, o| apply(&normalization::rules(), g, o),
+        rules: || normalization::rules().names().collect(),
+    },
+    Pass {
+        name: "convolution",
+        about: "moves batch normalization into weights",
+        run: |g, o| apply(&convolution::rules(), g, o),
+        rules: || convolution::rules().names().collect(),
+    },
+    Pass {
+        name: "attention",
+        about: "finds attention",
+        run: attention::run,
+        rules: || attention::NAMES.to_vec(),
     },
     Pass {
         name: "group",

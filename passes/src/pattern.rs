@@ -1,4 +1,6 @@
 //! What guards and passes ask of a graph again and again.
+use sardonyx_ir::ops::Op;
+use sardonyx_ir::rewrite::equal_types;
 use sardonyx_ir::{Graph, Value};
 use sardonyx_tensor::{DType, Tensor};
 
@@ -12,6 +14,18 @@ pub fn uniform(t: &Tensor) -> Option<f64> {
     let width = t.dtype().size();
     let first = t.bytes().get(..width)?;
     t.bytes().chunks_exact(width).all(|e| e == first).then(|| t.get_f64(0))
+}
+
+/// Whether a value is made of constants in a few steps, so that folding will compute it.
+pub fn is_constant(g: &Graph, v: Value) -> bool {
+    fn within(g: &Graph, v: Value, steps: usize) -> bool {
+        let mut operands = g.operands(v.node).peekable();
+        match g.op(v) {
+            Op::Const { .. } => true,
+            _ => operands.peek().is_some() && steps > 0 && operands.all(|o| within(g, o, steps - 1)),
+        }
+    }
+    within(g, v, 8)
 }
 
 /// Whether every value of `from` is a value of `to`.
@@ -41,4 +55,20 @@ fn float_digits(t: DType) -> Option<(u32, u32)> {
         DType::BF16 => Some((8, 8)),
         _ => None,
     }
+}
+
+/// Puts `new` in place of `old`. Where dimensions are equal only by requirement, a reshape names them as
+/// before.
+pub fn put(g: &mut Graph, old: Value, new: Value) -> Result<(), String> {
+    let (wanted, given) = (g.ty(old).clone(), g.ty(new).clone());
+    if wanted == given {
+        g.replace(old, new);
+        return Ok(());
+    }
+    if !equal_types(g, &wanted, &given) {
+        return Err(format!("the type would change from {wanted} to {given}"));
+    }
+    let named = g.add(Op::Reshape { shape: wanted.shape }, &[new])?;
+    g.replace(old, named);
+    Ok(())
 }
