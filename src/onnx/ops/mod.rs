@@ -10,13 +10,17 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 mod attention;
+mod control;
 mod conv;
+mod einsum;
 mod index;
 mod math;
 mod norm;
 mod quant;
 mod recurrent;
 mod reduce;
+mod resize;
+mod sequence;
 mod shape;
 mod slice;
 
@@ -58,6 +62,11 @@ const fn many(name: &'static str, since: i64, f: fn(&mut Context) -> Built<Vec<V
     Row { domain: "", name, since, import: Import::Many(f) }
 }
 
+/// An operator on sequences or optionals.
+const fn any(name: &'static str, since: i64, f: fn(&mut Context) -> Built<Vec<Entity>>) -> Row {
+    Row { domain: "", name, since, import: Import::Any(f) }
+}
+
 /// The files' rows.
 static GROUPS: &[&[Row]] = &[
     math::ROWS,
@@ -69,6 +78,10 @@ static GROUPS: &[&[Row]] = &[
     attention::ROWS,
     recurrent::ROWS,
     quant::ROWS,
+    resize::ROWS,
+    einsum::ROWS,
+    control::ROWS,
+    sequence::ROWS,
 ];
 
 /// Rows by domain and name, oldest first.

@@ -17,7 +17,6 @@ pub(super) const ROWS: &[Row] = &[
     one("Expand", 8, expand),
     one("EyeLike", 9, eye_like),
     one("Flatten", 1, flatten),
-    one("Identity", 1, |cx| cx.operand(0)),
     one("Pad", 2, pad_attributes),
     one("Pad", 11, pad),
     one("Range", 11, range),

@@ -1,0 +1,269 @@
+//! If, Loop and Scan.
+use super::super::context::{Built, Context};
+use super::super::error::{Fault, invalid, unsupported};
+use super::super::scope::{Entity, Level};
+use super::{Row, any};
+use sardonyx_ir::{Graph, Op, Type, Value};
+use sardonyx_tensor::{DType, Tensor};
+
+pub(super) const ROWS: &[Row] = &[
+    any("If", 1, if_),
+    any("Loop", 1, loop_),
+    any("Scan", 8, |cx| scan(cx, true)),
+    any("Scan", 9, |cx| scan(cx, false)),
+];
+
+/// With a known condition only the branch taken is looked at: the other may be ill-shaped.
+fn if_(cx: &mut Context) -> Built<Vec<Entity>> {
+    let condition = cx.operand(0)?;
+    if let Some(&[taken]) = cx.ints_of(condition).as_deref() {
+        let branch = cx.graph(if taken != 0 { "then_branch" } else { "else_branch" })?;
+        return cx.importer.inlined(branch);
+    }
+    let (then, otherwise) = (cx.graph("then_branch")?, cx.graph("else_branch")?);
+    let then = cx.importer.sub_graph(then, &[])?;
+    let otherwise = cx.importer.sub_graph(otherwise, &[])?;
+    let count = then.graph.outputs().len();
+    let (then, otherwise, captures) = aligned(then, otherwise)?;
+    let condition = cx.as_scalar(condition)?;
+    let op = Op::If { then: Box::new(then), otherwise: Box::new(otherwise), types: Vec::new() };
+    let v = with_types(cx, op, [vec![condition], captures].concat())?;
+    Ok((0..count).map(|p| Entity::Value(v.port(p))).collect())
+}
+
+/// Both branches with the same inputs, and what these are outside.
+fn aligned(then: Level, otherwise: Level) -> Built<(Graph, Graph, Vec<Value>)> {
+    let mut captures: Vec<Value> = then.captures.iter().map(|(outer, _)| *outer).collect();
+    captures.extend(
+        otherwise
+            .captures
+            .iter()
+            .map(|(outer, _)| *outer)
+            .filter(|v| !then.captures.iter().any(|(o, _)| o == v)),
+    );
+    let type_of = |v: &Value| {
+        let of = |level: &Level| {
+            level.captures.iter().find(|(o, _)| o == v).map(|&(_, inner)| level.graph.ty(inner).clone())
+        };
+        of(&then).or_else(|| of(&otherwise)).ok_or_else(|| Fault::Invalid("a capture without a type".into()))
+    };
+    let types: Vec<Type> = captures.iter().map(type_of).collect::<Result<_, _>>()?;
+    let graphs = [&then, &otherwise].map(|level| with_inputs(level, 0, &captures, &types));
+    let [then, otherwise] = graphs;
+    Ok((then?, otherwise?, captures))
+}
+
+/// The graph with its own inputs first, then one for each of these values of the level around it.
+fn with_inputs(level: &Level, own: usize, captures: &[Value], types: &[Type]) -> Built<Graph> {
+    let mut new = Graph::new();
+    let inner: Vec<Value> = level.graph.inputs().collect();
+    let mut map = std::collections::HashMap::new();
+    for &v in &inner[..own] {
+        map.insert(v.node, new.input(level.graph.input_name(v), level.graph.ty(v).clone()));
+    }
+    for (i, (outer, ty)) in captures.iter().zip(types).enumerate() {
+        let input = new.input(&format!("capture{i}"), ty.clone());
+        if let Some((_, old)) = level.captures.iter().find(|(o, _)| o == outer) {
+            map.insert(old.node, input);
+        }
+    }
+    for id in level.graph.order() {
+        if map.contains_key(&id) {
+            continue;
+        }
+        let operands: Vec<Value> =
+            level.graph.operands(id).map(|o| map[&o.node].port(usize::from(o.port))).collect();
+        new.origin = level.graph.node(id).origin.clone();
+        let v = new.add(level.graph.node(id).op.clone(), &operands)?;
+        map.insert(id, v);
+    }
+    let outputs = level.graph.outputs().iter().map(|o| map[&o.node].port(usize::from(o.port))).collect();
+    new.set_outputs(outputs, Vec::new());
+    Ok(new)
+}
+
+/// A node with regions, with declared result types where they depend on the run.
+fn with_types(cx: &mut Context, mut op: Op, operands: Vec<Value>) -> Built {
+    let types: Vec<Type> = operands.iter().map(|&v| cx.ty(v)).collect();
+    op.declare_types(&types, &mut || cx.importer.symbol())?;
+    Ok(cx.importer.scope.graph_mut().add(op, &operands)?)
+}
+
+fn loop_(cx: &mut Context) -> Built<Vec<Entity>> {
+    let body = cx.graph("body")?;
+    let carried: Vec<Value> = (2..cx.count()).map(|i| cx.operand(i)).collect::<Result<_, _>>()?;
+    let trip = match cx.operand_if(0)? {
+        Some(v) => {
+            let v = cx.cast(v, DType::I64)?;
+            cx.as_scalar(v)?
+        }
+        None => cx.constant(Tensor::scalar(i64::MAX)),
+    };
+    let go = match cx.operand_if(1)? {
+        Some(v) => cx.as_scalar(v)?,
+        None => cx.scalar(DType::Bool, 1.0),
+    };
+    let outputs = body.output.len();
+    if body.input.len() != carried.len() + 2 || outputs < carried.len() + 1 {
+        return invalid(format!(
+            "a body of {} inputs and {outputs} outputs for {} carried values",
+            body.input.len(),
+            carried.len()
+        ));
+    }
+    let mut types: Vec<Type> = carried.iter().map(|&v| cx.ty(v)).collect();
+    // A carried value may change its shape; then the body is built for any size of that dimension.
+    for _ in 0..4 {
+        let all = [vec![Type::scalar(DType::I64), Type::scalar(DType::Bool)], types.clone()].concat();
+        let mut level = cx.importer.sub_graph(body, &all)?;
+        let changed = loosened(cx, &level.graph, &mut types)?;
+        if changed {
+            continue;
+        }
+        let condition = level.graph.outputs()[0];
+        if level.graph.ty(condition).rank() > 0 {
+            let mut outputs = level.graph.outputs().to_vec();
+            outputs[0] = level.graph.add(Op::Reshape { shape: Vec::new() }, &[condition])?;
+            level.graph.set_outputs(outputs, Vec::new());
+        }
+        let captures: Vec<Value> = level.captures.iter().map(|(outer, _)| *outer).collect();
+        let op = Op::Loop { body: Box::new(level.graph), carried: carried.len() as i64, types: Vec::new() };
+        let v = with_types(cx, op, [vec![trip, go], carried, captures].concat())?;
+        return Ok((0..outputs - 1).map(|p| Entity::Value(v.port(p))).collect());
+    }
+    unsupported("a carried value whose shape does not settle")
+}
+
+/// Makes dimensions of carried values symbolic that the body gives back with another size.
+fn loosened(cx: &mut Context, body: &Graph, types: &mut [Type]) -> Built<bool> {
+    let mut changed = false;
+    for (i, ty) in types.iter_mut().enumerate() {
+        let result = body.ty(body.outputs()[1 + i]).clone();
+        if result.rank() != ty.rank() || result.dtype != ty.dtype {
+            return unsupported(format!("a carried value that turns from {ty} into {result}"));
+        }
+        for (d, r) in ty.shape.iter_mut().zip(&result.shape) {
+            let free = d.as_symbol().is_some_and(|s| s.starts_with('u'));
+            if d != r && !free {
+                *d = cx.importer.symbol();
+                changed = true;
+            }
+        }
+    }
+    Ok(changed)
+}
+
+/// A loop over slices of the scanned operands; results that are scanned are stacked.
+fn scan(cx: &mut Context, batched: bool) -> Built<Vec<Entity>> {
+    if batched {
+        return unsupported("the batched form of opset 8");
+    }
+    let body = cx.graph("body")?;
+    let scans = usize::try_from(cx.int("num_scan_inputs", 0)?).unwrap_or(0);
+    let operands = cx.operands()?;
+    let Some(states) = operands.len().checked_sub(scans).filter(|_| scans > 0) else {
+        return invalid(format!("{scans} scanned of {} operands", operands.len()));
+    };
+    let results = body.output.len().checked_sub(states).ok_or("the body gives back too few states")?;
+    let input_axes = axes(cx, "scan_input_axes", scans)?;
+    let backward = cx.ints("scan_input_directions")?.unwrap_or_else(|| vec![0; scans]);
+    let output_axes = axes(cx, "scan_output_axes", results)?;
+    let reversed = cx.ints("scan_output_directions")?.unwrap_or_else(|| vec![0; results]);
+    if backward.len() != scans || reversed.len() != results {
+        return invalid("directions for another number of operands");
+    }
+    // The scanned axis first, in the order of the loop.
+    let mut scanned = Vec::new();
+    for (i, &v) in operands[states..].iter().enumerate() {
+        let axis = cx.axis(v, input_axes[i])?;
+        let v = moved(cx, v, axis, 0)?;
+        scanned.push(if backward[i] != 0 { flipped(cx, v, 0)? } else { v });
+    }
+    let count = cx.shape(scanned[0])[0].clone();
+    let state_types: Vec<Type> = operands[..states].iter().map(|&v| cx.ty(v)).collect();
+    let rows = scanned.iter().map(|&v| {
+        let ty = cx.ty(v);
+        ty.with_shape(ty.shape[1..].to_vec())
+    });
+    let types: Vec<Type> = state_types.iter().cloned().chain(rows).collect();
+    let level = cx.importer.sub_graph(body, &types)?;
+    let (graph, captures) = loop_body(&level, states, &scanned, |v| cx.ty(v))?;
+    let trip = cx.dim(count, DType::I64)?;
+    let go = cx.scalar(DType::Bool, 1.0);
+    let op = Op::Loop { body: Box::new(graph), carried: states as i64, types: Vec::new() };
+    let operands = [vec![trip, go], operands[..states].to_vec(), scanned, captures].concat();
+    let v = with_types(cx, op, operands)?;
+    let mut outputs: Vec<Entity> = (0..states).map(|p| Entity::Value(v.port(p))).collect();
+    for i in 0..results {
+        let mut y = v.port(states + i);
+        if reversed[i] != 0 {
+            y = flipped(cx, y, 0)?;
+        }
+        let axis = cx.axis(y, output_axes[i])?;
+        outputs.push(Entity::Value(moved(cx, y, 0, axis)?));
+    }
+    Ok(outputs)
+}
+
+/// The body of a scan as the body of a loop: `(i, go, states.., scanned.., captures..)`.
+fn loop_body(
+    level: &Level,
+    states: usize,
+    scanned: &[Value],
+    ty: impl Fn(Value) -> Type,
+) -> Built<(Graph, Vec<Value>)> {
+    let old: Vec<Value> = level.graph.inputs().collect();
+    let mut new = Graph::new();
+    let mut map = std::collections::HashMap::new();
+    let i = new.input("i", Type::scalar(DType::I64));
+    let go = new.input("go", Type::scalar(DType::Bool));
+    for &v in &old[..states] {
+        map.insert(v.node, new.input(level.graph.input_name(v), level.graph.ty(v).clone()));
+    }
+    let wholes: Vec<Value> =
+        scanned.iter().enumerate().map(|(k, &v)| new.input(&format!("scan{k}"), ty(v))).collect();
+    let mut captures = Vec::new();
+    for (k, &(outer, inner)) in level.captures.iter().enumerate() {
+        map.insert(inner.node, new.input(&format!("capture{k}"), level.graph.ty(inner).clone()));
+        captures.push(outer);
+    }
+    for (&v, whole) in old[states..states + scanned.len()].iter().zip(wholes) {
+        let row = new.add(Op::Gather { axis: 0 }, &[whole, i])?;
+        map.insert(v.node, row);
+    }
+    for id in level.graph.order() {
+        if !map.contains_key(&id) {
+            let operands: Vec<Value> =
+                level.graph.operands(id).map(|o| map[&o.node].port(usize::from(o.port))).collect();
+            new.origin = level.graph.node(id).origin.clone();
+            let v = new.add(level.graph.node(id).op.clone(), &operands)?;
+            map.insert(id, v);
+        }
+    }
+    let results = level.graph.outputs().iter().map(|o| map[&o.node].port(usize::from(o.port)));
+    new.set_outputs(std::iter::once(go).chain(results).collect(), Vec::new());
+    Ok((new, captures))
+}
+
+fn axes(cx: &Context, name: &str, count: usize) -> Built<Vec<i64>> {
+    let axes = cx.ints(name)?.unwrap_or_else(|| vec![0; count]);
+    if axes.len() == count {
+        Ok(axes)
+    } else {
+        invalid(format!("{} axes in `{name}` for {count}", axes.len()))
+    }
+}
+
+/// One axis moved to another place.
+fn moved(cx: &mut Context, v: Value, from: usize, to: usize) -> Built {
+    let mut perm: Vec<usize> = (0..cx.rank(v)).collect();
+    let axis = perm.remove(from);
+    perm.insert(to, axis);
+    cx.transpose(v, &perm)
+}
+
+/// One axis backwards.
+fn flipped(cx: &mut Context, v: Value, axis: usize) -> Built {
+    let n = cx.shape(v)[axis].clone();
+    cx.slice_axis(v, axis, &n - 1, n, -1)
+}
