@@ -1,3 +1,5 @@
+//! Symbolic dimensions: normal form, arithmetic, order, evaluation and text.
+
 use super::*;
 use std::cmp::Ordering;
 
