@@ -29,9 +29,9 @@ pub fn walk_signed(shape: &[usize], strides: &[isize], base: isize) -> impl Iter
 
 /// The row-major strides of a shape, in elements.
 pub fn strides(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1; shape.len()];
+    let mut strides = vec![1usize; shape.len()];
     for d in (1..shape.len()).rev() {
-        strides[d - 1] = strides[d] * shape[d];
+        strides[d - 1] = strides[d].saturating_mul(shape[d]);
     }
     strides
 }

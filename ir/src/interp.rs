@@ -8,7 +8,7 @@ mod map;
 pub use map::indices;
 
 use crate::graph::{Graph, Value};
-use crate::ops::{Infer, Op, control};
+use crate::ops::{Infer, MAX_ELEMENTS, Op, control};
 use crate::types::Type;
 use sardonyx_tensor::{Bindings, DType, Dim, Tensor};
 use std::collections::HashMap;
@@ -116,18 +116,24 @@ fn unified(types: &[Type], results: Vec<Tensor>, bindings: &mut Bindings) -> Res
     Ok(results)
 }
 
-/// The most elements of a result that is evaluated.
-const MAX_ELEMENTS: i64 = 1 << 28;
-
-/// Fails where a result has no known size, or one that would not fit in memory. The size of a result that
-/// depends on the elements of the operands comes with it.
-fn check_sizes(op: &Op, types: &[Type]) -> Result<(), String> {
-    for t in types {
-        match t.elements().known() {
-            None if op.sizes_are_found() => {}
-            None => return Err(format!("the size of {t} is not known")),
-            Some(n) if n > MAX_ELEMENTS => return Err(format!("{t} is too large")),
-            Some(_) => {}
+/// Fails where an attribute or the size of a result is not known, or does not fit in memory. The size of a
+/// result that depends on the elements of the operands comes with it.
+fn check_sizes(op: &Op, operands: &[Type], results: &[Type]) -> Result<(), String> {
+    let found = op.sizes_are_found();
+    let mut unknown = None;
+    op.visit_dims(&mut |d| unknown = unknown.take().or_else(|| (!d.is_known()).then(|| d.clone())));
+    if let Some(d) = unknown.filter(|_| !found && !matches!(op, Op::Bind { .. })) {
+        return Err(format!("the value of {d} is not known"));
+    }
+    for t in operands.iter().chain(results) {
+        // Dimensions beside one of size 0 count too: they are multiplied on the way.
+        let dims = t.shape.iter().map(|d| d.known().map_or(1, |n| n.max(1)));
+        let count = dims.into_iter().try_fold(1i64, i64::checked_mul);
+        if count.is_none_or(|n| n > MAX_ELEMENTS as i64) {
+            return Err(format!("{t} is too large"));
+        }
+        if !found && t.sizes().is_none() {
+            return Err(format!("the size of {t} is not known"));
         }
     }
     Ok(())
@@ -137,7 +143,7 @@ fn check_sizes(op: &Op, types: &[Type]) -> Result<(), String> {
 pub fn eval_op(op: &Op, operands: &[Tensor]) -> Result<Vec<Tensor>, String> {
     let types: Vec<Type> = operands.iter().map(type_of).collect();
     let results = op.infer(&mut Infer::new(&types))?;
-    check_sizes(op, &results)?;
+    check_sizes(op, &types, &results)?;
     match op.definition() {
         Some(d) => (d.eval)(op, operands, &results),
         None => {

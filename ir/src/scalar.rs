@@ -64,6 +64,30 @@ macro_rules! prims { ($( $(#[doc = $doc:literal])* $Name:ident $method:ident ( $
             let [$x $(, $a)*] = *args else { panic!("bug: {} takes {} operands", self.name(), self.arity()) };
             Number::<i128>::number($int)
         })* }) }
+        /// As [`Prim::float`] on every element of columns at least as long as `out`.
+        #[allow(unused_variables, unreachable_code)]
+        pub fn floats(self, args: &[&[f64]], out: &mut [f64]) -> Option<()> {
+            match self { $(Prim::$Name => {
+                let [$x $(, $a)*] = *args else { panic!("bug: {} takes {} operands", self.name(), self.arity()) };
+                for (i, out) in out.iter_mut().enumerate() {
+                    let ($x, $($a,)*) = ($x[i], $($a[i],)*);
+                    *out = Number::<f64>::number($float);
+                }
+            })* }
+            Some(())
+        }
+        /// As [`Prim::int`] on every element of columns at least as long as `out`.
+        #[allow(unused_variables, unreachable_code)]
+        pub fn ints(self, args: &[&[i128]], out: &mut [i128]) -> Option<()> {
+            match self { $(Prim::$Name => {
+                let [$x $(, $a)*] = *args else { panic!("bug: {} takes {} operands", self.name(), self.arity()) };
+                for (i, out) in out.iter_mut().enumerate() {
+                    let ($x, $($a,)*) = ($x[i], $($a[i],)*);
+                    *out = Number::<i128>::number($int);
+                }
+            })* }
+            Some(())
+        }
         /// The value on symbolic dimensions; `None` where it is not a dimension or cannot be decided.
         #[allow(unused_variables, unreachable_code)]
         pub fn dim(self, args: &[Dim]) -> Option<Dim> { Some(match self { $(Prim::$Name => {

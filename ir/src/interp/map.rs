@@ -1,31 +1,83 @@
-//! Evaluates a scalar expression over broadcast tensors, a node of the expression at a time.
+//! Evaluates a scalar expression over broadcast tensors: a block of elements at a time, in the block a node
+//! of the expression at a time.
 use crate::ops::broadcast;
-use crate::scalar::{Node, Rule, Scalar};
+use crate::scalar::{Node, Prim, Rule, Scalar};
 use crate::types::Type;
 use sardonyx_tensor::{DType, Tensor};
-use std::rc::Rc;
+use smallvec::SmallVec;
+use std::borrow::Cow;
 
-/// The values of one node of the expression for all elements, or one value for all of them.
-#[derive(Clone)]
+/// Elements that are computed together: few enough for all columns to stay in cache.
+const BLOCK: usize = 512;
+
+/// The values of one node of the expression for a block.
 enum Column {
-    Float(Rc<Vec<f64>>),
-    Int(Rc<Vec<i128>>),
-    Literal(f64),
+    Floats(Vec<f64>),
+    Ints(Vec<i128>),
+    /// The same number everywhere, of whatever type it meets.
+    Literal {
+        float: [f64; BLOCK],
+        int: [i128; BLOCK],
+    },
 }
 
 impl Column {
-    fn float(&self, i: usize) -> f64 {
+    fn literal(x: f64) -> Column {
+        Column::Literal { float: [x; BLOCK], int: [x as i128; BLOCK] }
+    }
+    fn floats(&self) -> Cow<'_, [f64]> {
         match self {
-            Column::Float(v) => v[i],
-            Column::Int(v) => v[i] as f64,
-            Column::Literal(x) => *x,
+            Column::Floats(v) => v.into(),
+            Column::Literal { float, .. } => float.as_slice().into(),
+            // A choice between literals, whose type was open.
+            Column::Ints(v) => v.iter().map(|&x| x as f64).collect(),
         }
     }
-    fn int(&self, i: usize) -> i128 {
+    fn ints(&self) -> Cow<'_, [i128]> {
         match self {
-            Column::Float(v) => v[i] as i128,
-            Column::Int(v) => v[i],
-            Column::Literal(x) => *x as i128,
+            Column::Ints(v) => v.into(),
+            Column::Literal { int, .. } => int.as_slice().into(),
+            Column::Floats(v) => v.iter().map(|&x| x as i128).collect(),
+        }
+    }
+    fn is_literal(&self) -> bool {
+        matches!(self, Column::Literal { .. })
+    }
+}
+
+/// The elements of an operand, and which of them the next elements of the result take.
+struct Source<'a> {
+    values: Values,
+    order: Box<dyn Iterator<Item = usize> + 'a>,
+}
+
+enum Values {
+    Floats(Vec<f64>),
+    Ints(Vec<i64>),
+    /// `u64` does not fit `i64`.
+    Wide(Vec<i128>),
+}
+
+impl Source<'_> {
+    fn new(t: &Tensor, shape: &[usize]) -> Source<'static> {
+        let values = match t.dtype() {
+            dtype if dtype.is_float() => Values::Floats(t.to_f64s()),
+            DType::U64 => Values::Wide(t.to_i128s()),
+            _ => Values::Ints(t.to_i64s()),
+        };
+        let order: Box<dyn Iterator<Item = usize>> = match t.len() {
+            _ if t.shape() == shape => Box::new(0..t.len()),
+            1 => Box::new(std::iter::repeat(0)),
+            _ => Box::new(indices(t.shape(), shape)),
+        };
+        Source { values, order }
+    }
+    fn block(&mut self, n: usize) -> Column {
+        let order = self.order.by_ref().take(n);
+        match &self.values {
+            Values::Floats(v) => Column::Floats(order.map(|i| v[i]).collect()),
+            Values::Ints(v) => Column::Ints(order.map(|i| v[i].into()).collect()),
+            Values::Wide(v) => Column::Ints(order.map(|i| v[i]).collect()),
         }
     }
 }
@@ -35,107 +87,132 @@ pub fn eval(f: &Scalar, operands: &[Tensor], ty: &Type) -> Tensor {
     let shape = ty.sizes().expect("a result of evaluation should have known dimensions");
     let dtypes: Vec<DType> = operands.iter().map(Tensor::dtype).collect();
     let types = f.types(&dtypes).expect("the type rule should have accepted the operands");
-    let count = shape.iter().product();
+    let mut sources: Vec<Source> = operands.iter().map(|t| Source::new(t, &shape)).collect();
+    let count: usize = shape.iter().product();
+    let (mut floats, mut ints) = (Vec::new(), Vec::new());
+    for start in (0..count).step_by(BLOCK) {
+        let n = BLOCK.min(count - start);
+        let columns = columns(f, &types, &mut sources, n);
+        let root = &columns[f.root];
+        if ty.dtype.is_float() {
+            floats.extend_from_slice(&root.floats()[..n]);
+        } else {
+            ints.extend_from_slice(&root.ints()[..n]);
+        }
+    }
+    match ty.dtype.is_float() {
+        true => Tensor::from_f64s(ty.dtype, shape, floats),
+        false => Tensor::from_i128s(ty.dtype, shape, ints),
+    }
+}
+
+fn columns(f: &Scalar, types: &[Option<DType>], sources: &mut [Source], n: usize) -> Vec<Column> {
     let mut columns: Vec<Column> = Vec::with_capacity(f.nodes.len());
-    for (n, t) in f.nodes.iter().zip(&types) {
-        let column = match n {
-            Node::Arg(i) => argument(&operands[*i], &shape),
-            Node::Num(x) => Column::Literal(*x),
-            Node::Cast(to, a) => cast(&columns[*a], *to, count),
+    for (node, ty) in f.nodes.iter().zip(types) {
+        let column = match node {
+            Node::Arg(i) => sources[*i].block(n),
+            Node::Num(x) => Column::literal(*x),
+            Node::Cast(to, a) => cast(&columns[*a], *to, n),
             Node::Prim(p, args) => {
-                let args: Vec<&Column> = args.iter().map(|&i| &columns[i]).collect();
-                let by_operand = matches!(p.rule(), Rule::Compare | Rule::Classify);
-                let operand = if by_operand { operand_type(n, &types) } else { *t };
-                primitive(*p, &args, operand.or(*t), count)
+                let operand = args.iter().rev().find_map(|&a| types[a]).or(*ty);
+                let args: SmallVec<[&Column; 3]> = args.iter().map(|&i| &columns[i]).collect();
+                primitive(*p, &args, operand, n)
             }
         };
         columns.push(column);
     }
-    let root = &columns[f.root];
-    if ty.dtype.is_float() {
-        Tensor::from_f64s(ty.dtype, shape, (0..count).map(|i| root.float(i)).collect::<Vec<_>>())
-    } else {
-        Tensor::from_i128s(ty.dtype, shape, (0..count).map(|i| root.int(i)).collect::<Vec<_>>())
-    }
+    columns
 }
 
-fn operand_type(n: &Node, types: &[Option<DType>]) -> Option<DType> {
-    let Node::Prim(_, args) = n else { return None };
-    args.iter().find_map(|&a| types[a])
-}
-
-fn primitive(p: crate::scalar::Prim, args: &[&Column], ty: Option<DType>, count: usize) -> Column {
+/// A primitive of operands of type `ty` (but for the condition of a select), or of literals only.
+fn primitive(p: Prim, args: &[&Column], ty: Option<DType>, n: usize) -> Column {
     let float = ty.is_none_or(|t| t.is_float());
-    let undefined = || panic!("bug: {} of {ty:?} passed the type rule", p.name());
-    if args.iter().all(|a| matches!(a, Column::Literal(_))) && float {
-        let xs: Vec<f64> = args.iter().map(|a| a.float(0)).collect();
-        return Column::Literal(p.float(&xs).unwrap_or_else(undefined));
+    let defined = "a primitive should have passed its type rule";
+    if float && args.iter().all(|a| a.is_literal()) {
+        let first: SmallVec<[f64; 3]> = args.iter().map(|a| a.floats()[0]).collect();
+        return Column::literal(p.float(&first).expect(defined));
     }
-    if float {
-        let mut xs = vec![0.0; args.len()];
-        Column::Float(Rc::new(
-            (0..count)
-                .map(|i| {
-                    xs.iter_mut().zip(args).for_each(|(x, a)| *x = a.float(i));
-                    p.float(&xs).unwrap_or_else(undefined)
-                })
-                .collect(),
-        ))
-    } else {
-        let mut xs = vec![0; args.len()];
-        let compare = matches!(p.rule(), Rule::Compare);
-        let wrap = if compare { DType::Bool } else { ty.expect("an integer type should be known") };
-        let undefined = || panic!("bug: {} of {ty:?} passed the type rule", p.name());
-        Column::Int(Rc::new(
-            (0..count)
-                .map(|i| {
-                    xs.iter_mut().zip(args).for_each(|(x, a)| *x = a.int(i));
-                    wrapped(p.int(&xs).unwrap_or_else(undefined), wrap)
-                })
-                .collect(),
-        ))
+    match p.rule() {
+        Rule::Select => select(args, float, n),
+        rule if float => {
+            let args: SmallVec<[Cow<[f64]>; 3]> = args.iter().map(|a| a.floats()).collect();
+            let args: SmallVec<[&[f64]; 3]> = args.iter().map(|a| &a[..n]).collect();
+            let mut out = vec![0.0; n];
+            p.floats(&args, &mut out).expect(defined);
+            match rule {
+                Rule::Compare | Rule::Classify => Column::Ints(out.into_iter().map(|x| x as i128).collect()),
+                _ => Column::Floats(out),
+            }
+        }
+        rule => {
+            let args: SmallVec<[Cow<[i128]>; 3]> = args.iter().map(|a| a.ints()).collect();
+            let args: SmallVec<[&[i128]; 3]> = args.iter().map(|a| &a[..n]).collect();
+            let mut out = vec![0; n];
+            p.ints(&args, &mut out).expect(defined);
+            if rule != Rule::Compare {
+                let t = ty.expect("an integer type should be known");
+                out.iter_mut().for_each(|x| *x = wrapped(*x, t));
+            }
+            Column::Ints(out)
+        }
+    }
+}
+
+fn select(args: &[&Column], float: bool, n: usize) -> Column {
+    fn chosen<T: Copy>(condition: &[i128], a: &[T], b: &[T]) -> Vec<T> {
+        condition.iter().zip(a.iter().zip(b)).map(|(&c, (&a, &b))| if c != 0 { a } else { b }).collect()
+    }
+    let condition = &args[0].ints()[..n];
+    match float {
+        true => Column::Floats(chosen(condition, &args[1].floats(), &args[2].floats())),
+        false => Column::Ints(chosen(condition, &args[1].ints(), &args[2].ints())),
     }
 }
 
 /// `x` modulo the width of the dtype.
 fn wrapped(x: i128, t: DType) -> i128 {
-    if t == DType::Bool {
-        return x & 1;
+    let unused = 128 - t.bits();
+    match t {
+        DType::Bool => x & 1,
+        _ if t.is_signed() => x << unused >> unused,
+        _ => x & ((1 << t.bits()) - 1),
     }
-    let (min, max) = t.int_range();
-    if (min..=max).contains(&x) { x } else { (x - min).rem_euclid(max - min + 1) + min }
 }
 
-fn cast(a: &Column, to: DType, count: usize) -> Column {
-    let ints = matches!(a, Column::Int(_));
-    match to {
-        DType::Bool => Column::Int(Rc::new(
-            (0..count).map(|i| i128::from(if ints { a.int(i) != 0 } else { a.float(i) != 0.0 })).collect(),
-        )),
-        t if t.is_float() => {
-            let values: Vec<f64> = (0..count).map(|i| a.float(i)).collect();
-            Column::Float(Rc::new(Tensor::from_f64s(t, vec![count], values).to_f64s()))
+fn cast(a: &Column, to: DType, n: usize) -> Column {
+    match (a, to) {
+        (Column::Ints(v), DType::Bool) => Column::Ints(v.iter().map(|&x| i128::from(x != 0)).collect()),
+        (Column::Ints(v), t) if !t.is_float() => Column::Ints(v.iter().map(|&x| wrapped(x, t)).collect()),
+        (Column::Ints(v), t) => Column::Floats(rounded(v.iter().map(|&x| x as f64).collect(), t)),
+        (v, DType::Bool) => Column::Ints(v.floats()[..n].iter().map(|&x| i128::from(x != 0.0)).collect()),
+        (v, t) if t.is_float() => Column::Floats(rounded(v.floats()[..n].to_vec(), t)),
+        (v, t) => Column::Ints(v.floats()[..n].iter().map(|&x| integer(x, t)).collect()),
+    }
+}
+
+fn rounded(mut v: Vec<f64>, t: DType) -> Vec<f64> {
+    match t {
+        DType::F64 => v,
+        DType::F32 => {
+            v.iter_mut().for_each(|x| *x = f64::from(*x as f32));
+            v
         }
-        t if ints => Column::Int(Rc::new((0..count).map(|i| wrapped(a.int(i), t)).collect())),
-        t => Column::Int(Rc::new((0..count).map(|i| saturated(a.float(i), t)).collect())),
+        _ => Tensor::from_f64s(t, vec![v.len()], v).to_f64s(),
     }
 }
 
-/// A float toward zero; out of range it saturates, NaN is 0.
-fn saturated(x: f64, t: DType) -> i128 {
-    let (min, max) = t.int_range();
-    (x as i128).clamp(min, max)
-}
-
-/// An operand's elements in the order of the broadcast shape.
-fn argument(t: &Tensor, shape: &[usize]) -> Column {
-    let index = indices(t.shape(), shape);
-    if t.dtype().is_float() {
-        let v = t.to_f64s();
-        Column::Float(Rc::new(index.map(|i| v[i]).collect()))
-    } else {
-        let v = t.to_i128s();
-        Column::Int(Rc::new(index.map(|i| v[i]).collect()))
+/// A float toward zero; NaN is 0. What does not fit wraps, as numpy's and ONNX Runtime's conversions do on
+/// x86: it goes through 32 or 64 bits, where it saturates.
+fn integer(x: f64, t: DType) -> i128 {
+    let x_wide = x as i128;
+    let saturated = |through: DType| {
+        let (min, max) = through.int_range();
+        x_wide.clamp(min, max)
+    };
+    match t {
+        DType::U64 if x >= 0.0 => saturated(DType::U64),
+        DType::I64 | DType::U64 | DType::U32 => wrapped(saturated(DType::I64), t),
+        _ => wrapped(saturated(DType::I32), t),
     }
 }
 

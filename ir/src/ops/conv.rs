@@ -1,6 +1,6 @@
 //! Convolution and its transpose over any number of spatial dimensions, channels first.
 use super::matmul::accumulate;
-use super::values::{Number, known};
+use super::values::{Number, fitting, known};
 use super::{Definition, Infer, Op};
 use crate::index::{strides, walk};
 use crate::types::Type;
@@ -90,12 +90,12 @@ pub(super) const CONV: Definition = Definition {
         attributes!(op, Conv { strides, pads, dilations, group });
         let kernel: Vec<i64> = x[1].shape()[2..].iter().map(|&n| n as i64).collect();
         let sliding = Sliding { kernel: &kernel, strides, pads, dilations };
-        Ok(vec![by_number!(types[0].dtype, convolved(x, &types[0], sliding, *group as usize))])
+        Ok(vec![by_number!(types[0].dtype, convolved(x, &types[0], sliding, *group as usize))?])
     },
 };
 
-/// Convolution as a matrix product with the unfolded input, a batch and group at a time.
-fn convolved<T: Number>(x: &[Tensor], ty: &Type, sliding: Sliding, groups: usize) -> Tensor {
+/// Convolution as a matrix product with the unfolded input: a batch, a group, a block of pixels at a time.
+fn convolved<T: Number>(x: &[Tensor], ty: &Type, sliding: Sliding, groups: usize) -> Result<Tensor, String> {
     let shape = known(ty);
     let (from, space) = (&x[0].shape()[2..], &shape[2..]);
     let (batch, out_channels, in_channels) = (shape[0], shape[1] / groups, x[0].shape()[1] / groups);
@@ -103,30 +103,42 @@ fn convolved<T: Number>(x: &[Tensor], ty: &Type, sliding: Sliding, groups: usize
     let taps = x[1].shape()[2..].iter().product::<usize>();
     let depth = in_channels * taps;
     let (xv, wv) = (T::read(&x[0]), T::read(&x[1]));
-    let table = unfold_table(from, space, sliding);
+    let table = unfold_table(from, space, sliding)?;
     let mut out = biased::<T>(x.get(2), &shape, pixels);
-    let mut unfolded = vec![T::ZERO; depth * pixels];
-    for n in 0..batch {
-        for g in 0..groups {
-            let first = (n * groups + g) * in_channels * inputs;
-            for (r, row) in unfolded.chunks_exact_mut(pixels.max(1)).enumerate() {
-                let plane = &xv[first + r / taps * inputs..][..inputs];
-                let taken = &table[r % taps * pixels..][..pixels];
-                row.iter_mut().zip(taken).for_each(|(u, &i)| *u = plane.get(i).copied().unwrap_or(T::ZERO));
+    let block = (UNFOLDED / depth.max(1)).clamp(64, 4096);
+    let (mut unfolded, mut product) = (Vec::new(), Vec::new());
+    for (n, g) in (0..batch).flat_map(|n| (0..groups).map(move |g| (n, g))) {
+        let planes = &xv[(n * groups + g) * in_channels * inputs..][..in_channels * inputs];
+        let c = &mut out[(n * groups + g) * out_channels * pixels..][..out_channels * pixels];
+        let w = &wv[g * out_channels * depth..][..out_channels * depth];
+        for start in (0..pixels).step_by(block) {
+            let width = block.min(pixels - start);
+            unfolded.clear();
+            for row in 0..depth {
+                let plane = &planes[row / taps * inputs..][..inputs];
+                let taken = &table[row % taps * pixels + start..][..width];
+                unfolded.extend(taken.iter().map(|&i| plane.get(i).copied().unwrap_or(T::ZERO)));
             }
-            let c = &mut out[(n * groups + g) * out_channels * pixels..][..out_channels * pixels];
-            let w = &wv[g * out_channels * depth..][..out_channels * depth];
-            accumulate(c, w, &unfolded, depth, pixels);
+            product.clear();
+            product.resize(out_channels * width, T::ZERO);
+            accumulate(&mut product, w, &unfolded, depth, width);
+            for (row, product) in product.chunks_exact(width).enumerate() {
+                let to = &mut c[row * pixels + start..][..width];
+                to.iter_mut().zip(product).for_each(|(c, &p)| *c = c.plus(p));
+            }
         }
     }
-    T::tensor(ty.dtype, shape, out)
+    Ok(T::tensor(ty.dtype, shape, out))
 }
 
+/// Elements of the unfolded input that are made at a time: they should stay in a second-level cache.
+const UNFOLDED: usize = 1 << 16;
+
 /// For every tap and output pixel, the input pixel; past the end where that is padding.
-fn unfold_table(from: &[usize], space: &[usize], sliding: Sliding) -> Vec<usize> {
+fn unfold_table(from: &[usize], space: &[usize], sliding: Sliding) -> Result<Vec<usize>, String> {
     let kernel: Vec<usize> = sliding.kernel.iter().map(|&k| k as usize).collect();
     let from_strides = strides(from);
-    let mut table = Vec::with_capacity(kernel.iter().product::<usize>() * space.iter().product::<usize>());
+    let mut table = Vec::with_capacity(fitting(kernel.iter().chain(space))?);
     for tap in coordinates(&kernel) {
         for pixel in coordinates(space) {
             let source = (0..space.len()).try_fold(0, |sum, d| {
@@ -137,7 +149,7 @@ fn unfold_table(from: &[usize], space: &[usize], sliding: Sliding) -> Vec<usize>
             table.push(source.unwrap_or(usize::MAX));
         }
     }
-    table
+    Ok(table)
 }
 
 /// Every index of an array of this shape, in row-major order.
@@ -183,12 +195,12 @@ pub(super) const CONV_TRANSPOSE: Definition = Definition {
         attributes!(op, ConvTranspose { strides, pads, dilations, group });
         let kernel: Vec<i64> = x[1].shape()[2..].iter().map(|&n| n as i64).collect();
         let sliding = Sliding { kernel: &kernel, strides, pads, dilations };
-        Ok(vec![by_number!(types[0].dtype, transposed(x, &types[0], sliding, *group as usize))])
+        Ok(vec![by_number!(types[0].dtype, transposed(x, &types[0], sliding, *group as usize))?])
     },
 };
 
 /// Every input pixel is spread over the outputs its taps reach.
-fn transposed<T: Number>(x: &[Tensor], ty: &Type, sliding: Sliding, groups: usize) -> Tensor {
+fn transposed<T: Number>(x: &[Tensor], ty: &Type, sliding: Sliding, groups: usize) -> Result<Tensor, String> {
     let shape = known(ty);
     let (from, space) = (&x[0].shape()[2..], &shape[2..]);
     let (batch, out_channels, in_channels) = (shape[0], shape[1] / groups, x[0].shape()[1] / groups);
@@ -196,7 +208,7 @@ fn transposed<T: Number>(x: &[Tensor], ty: &Type, sliding: Sliding, groups: usiz
     let taps = x[1].shape()[2..].iter().product::<usize>();
     let (xv, wv) = (T::read(&x[0]), T::read(&x[1]));
     // Output to input of this op is input to output of the convolution that it transposes.
-    let table = unfold_table(space, from, sliding);
+    let table = unfold_table(space, from, sliding)?;
     let mut out = biased::<T>(x.get(2), &shape, pixels);
     for n in 0..batch {
         for i in 0..groups * in_channels {
@@ -216,5 +228,5 @@ fn transposed<T: Number>(x: &[Tensor], ty: &Type, sliding: Sliding, groups: usiz
             }
         }
     }
-    T::tensor(ty.dtype, shape, out)
+    Ok(T::tensor(ty.dtype, shape, out))
 }

@@ -20,11 +20,11 @@ fn infer(op: &Op, cx: &mut Infer) -> Result<Vec<Type>, String> {
     let sliding = Sliding { kernel: &kernel, strides, pads, dilations };
     sliding.check(2)?;
     let space = [0, 1].map(|d| sliding.positions(d, &x.shape[d + 2], false));
-    let taps = offset_group * kernel[0] * kernel[1];
+    let taps = Dim::from(kernel[0]) * kernel[1] * *offset_group;
     let expected = [
         (3, vec![w.shape[0].clone()]),
-        (2, vec![x.shape[0].clone(), Dim::from(2 * taps), space[0].clone(), space[1].clone()]),
-        (4, vec![x.shape[0].clone(), Dim::from(taps), space[0].clone(), space[1].clone()]),
+        (2, vec![x.shape[0].clone(), &taps * 2, space[0].clone(), space[1].clone()]),
+        (4, vec![x.shape[0].clone(), taps.clone(), space[0].clone(), space[1].clone()]),
     ];
     cx.same(&x.shape[1], &(&w.shape[1] * *group))
         .map_err(|e| format!("{} in {group} groups: {e}", cx.listed()))?;

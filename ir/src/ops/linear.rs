@@ -90,7 +90,7 @@ pub(super) const DFT: Definition = Definition {
         let axis = ty.axis(*axis)?;
         let last = ty.rank() - 1;
         let parts = ty.shape[last].known();
-        if axis == last || !ty.dtype.is_float() || !matches!(parts, Some(1 | 2)) {
+        if axis == last || length.provably_le(-1) || !ty.dtype.is_float() || !matches!(parts, Some(1 | 2)) {
             return Err(format!("{ty}: complex numbers in its last dimension, not transformed along it"));
         }
         ty.shape[axis] = if *onesided && !*inverse { length.floor_div(2) + 1 } else { length.clone() };

@@ -44,7 +44,17 @@ pub(super) fn accumulate<T: Number>(c: &mut [T], a: &[T], b: &[T], k: usize, n: 
         return;
     }
     for (c, a) in c.chunks_exact_mut(n).zip(a.chunks_exact(k)) {
-        for (&a, b) in a.iter().zip(b.chunks_exact(n)) {
+        // Four rows of `b` at a time: a quarter of the traffic on `c`.
+        let (fours, rest) = a.as_chunks::<4>();
+        let (b, tail) = b.split_at(fours.len() * 4 * n);
+        for (&[p, q, r, s], b) in fours.iter().zip(b.chunks_exact(4 * n)) {
+            let (b01, b23) = b.split_at(2 * n);
+            let ((b0, b1), (b2, b3)) = (b01.split_at(n), b23.split_at(n));
+            for ((((c, &b0), &b1), &b2), &b3) in c.iter_mut().zip(b0).zip(b1).zip(b2).zip(b3) {
+                *c = c.plus(p.times(b0).plus(q.times(b1))).plus(r.times(b2).plus(s.times(b3)));
+            }
+        }
+        for (&a, b) in rest.iter().zip(tail.chunks_exact(n)) {
             for (c, &b) in c.iter_mut().zip(b) {
                 *c = c.plus(a.times(b));
             }

@@ -33,6 +33,7 @@ mod resize;
 pub use attribute::{Attribute, Constant};
 pub use infer::{Infer, broadcast};
 pub use table::{Op, OpBuilder, Row, TABLE};
+pub(crate) use values::MAX_ELEMENTS;
 
 use crate::types::Type;
 use sardonyx_tensor::{Dim, Tensor};
@@ -46,6 +47,9 @@ pub struct Definition {
     /// meaning (an index out of range).
     pub eval: fn(&Op, &[Tensor], &[Type]) -> Result<Vec<Tensor>, String>,
 }
+
+/// The most results of an op.
+const MAX_RESULTS: usize = 1 << 10;
 
 impl Op {
     /// The types of the results. Fails where the type rule does not hold, in words that name the types.
@@ -63,6 +67,9 @@ impl Op {
             }
             (None, None) => panic!("bug: {} has neither a definition nor an expression", self.name()),
         };
+        if types.len() > MAX_RESULTS {
+            return Err(format!("{} results", types.len()));
+        }
         let negative = |t: &&Type| t.shape.iter().any(|d| d.provably_le(-1));
         match types.iter().find(negative) {
             Some(t) => Err(format!("the result {t} of {} has a negative size", cx.listed())),

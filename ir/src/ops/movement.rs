@@ -189,6 +189,10 @@ pub(super) const PAD: Definition = Definition {
         if cx.operand(1).rank() != 0 || cx.operand(1).dtype != x.dtype {
             return Err(format!("{x} padded with {}", cx.operand(1)));
         }
+        let far = |d: &Dim| d.known().is_some_and(|n| n.unsigned_abs() > 1 << 40);
+        if before.iter().chain(after).any(far) {
+            return Err(format!("{x} padded by {} and {}", list(before), list(after)));
+        }
         if *mode != PadMode::Constant && x.shape.iter().any(|d| *d == 0) {
             return Err(format!("{x} has nothing to pad with"));
         }

@@ -1,6 +1,6 @@
 //! Pooling: windows that slide over space and keep one value each.
 use super::conv::{Sliding, coordinates};
-use super::values::{Number, known};
+use super::values::{Number, fitting, known};
 use super::{Definition, Infer, Op};
 use crate::index::strides;
 use crate::types::Type;
@@ -32,11 +32,14 @@ fn infer(op: &Op, cx: &mut Infer) -> Result<Vec<Type>, String> {
     Ok(vec![ty])
 }
 
-/// The input pixels under every window, and how many taps lie in the input or its padding.
-fn windows(op: &Op, from: &[usize], space: &[usize]) -> Vec<(Vec<usize>, usize)> {
+/// The input pixels under a window, and how many of its taps lie in the input or its padding.
+type Window = (Vec<usize>, usize);
+
+fn windows(op: &Op, from: &[usize], space: &[usize]) -> Result<Vec<Window>, String> {
     let (s, _) = sliding(op);
     let kernel: Vec<usize> = s.kernel.iter().map(|&k| k as usize).collect();
     let (steps, rank) = (strides(from), from.len());
+    fitting(kernel.iter().chain(space))?;
     let taps: Vec<Vec<usize>> = coordinates(&kernel).collect();
     let window = |pixel: Vec<usize>| {
         let (mut inside, mut padded) = (Vec::new(), 0);
@@ -49,7 +52,7 @@ fn windows(op: &Op, from: &[usize], space: &[usize]) -> Vec<(Vec<usize>, usize)>
         }
         (inside, padded)
     };
-    coordinates(space).map(window).collect()
+    Ok(coordinates(space).map(window).collect())
 }
 
 /// The result of `f` on every window: the plane's first element, its elements, the window.
@@ -57,9 +60,9 @@ fn pooled<T: Number, R>(
     op: &Op,
     x: &Tensor,
     shape: &[usize],
-    mut f: impl FnMut(usize, &[T], &(Vec<usize>, usize)) -> R,
-) -> Vec<R> {
-    let windows = windows(op, &x.shape()[2..], &shape[2..]);
+    mut f: impl FnMut(usize, &[T], &Window) -> R,
+) -> Result<Vec<R>, String> {
+    let windows = windows(op, &x.shape()[2..], &shape[2..])?;
     let inputs: usize = x.shape()[2..].iter().product();
     let values = T::read(x);
     let planes = shape[0] * shape[1];
@@ -68,7 +71,7 @@ fn pooled<T: Number, R>(
         let plane = &values[p * inputs..][..inputs];
         out.extend(windows.iter().map(|w| f(p * inputs, plane, w)));
     }
-    out
+    Ok(out)
 }
 
 /// Where the greatest element of a window is; the first NaN if there is one.
@@ -81,15 +84,15 @@ fn greatest<T: Number>(plane: &[T], window: &[usize]) -> Option<usize> {
 
 pub(super) const MAX: Definition = Definition {
     infer,
-    eval: |op, x, types| Ok(vec![by_number!(types[0].dtype, maximum(op, &x[0], &types[0]))]),
+    eval: |op, x, types| Ok(vec![by_number!(types[0].dtype, maximum(op, &x[0], &types[0]))?]),
 };
 
-fn maximum<T: Number>(op: &Op, x: &Tensor, ty: &Type) -> Tensor {
+fn maximum<T: Number>(op: &Op, x: &Tensor, ty: &Type) -> Result<Tensor, String> {
     let shape = known(ty);
     let values = pooled::<T, T>(op, x, &shape, |_, plane, (window, _)| {
         greatest(plane, window).map_or(T::lowest(ty.dtype), |i| plane[i])
-    });
-    T::tensor(ty.dtype, shape, values)
+    })?;
+    Ok(T::tensor(ty.dtype, shape, values))
 }
 
 pub(super) const MAX_INDICES: Definition = Definition {
@@ -99,13 +102,13 @@ pub(super) const MAX_INDICES: Definition = Definition {
         Ok(vec![values, indices])
     },
     eval: |op, x, types| {
-        let values = by_number!(types[0].dtype, maximum(op, &x[0], &types[0]));
-        Ok(vec![values, by_number!(types[0].dtype, positions(op, &x[0], &types[0]))])
+        let values = by_number!(types[0].dtype, maximum(op, &x[0], &types[0]))?;
+        Ok(vec![values, by_number!(types[0].dtype, positions(op, &x[0], &types[0]))?])
     },
 };
 
 /// The places of the maxima in the flattened input; spatial dimensions may be counted column-major.
-fn positions<T: Number>(op: &Op, x: &Tensor, ty: &Type) -> Tensor {
+fn positions<T: Number>(op: &Op, x: &Tensor, ty: &Type) -> Result<Tensor, String> {
     attributes!(op, MaxPoolIndices { column_major });
     let from = &x.shape()[2..];
     let rows = strides(from);
@@ -122,8 +125,8 @@ fn positions<T: Number>(op: &Op, x: &Tensor, ty: &Type) -> Tensor {
     let values = pooled::<T, i64>(op, x, &shape, |first, plane, (window, _)| {
         let at = greatest(plane, window).unwrap_or(0);
         (first + if *column_major { columns(at) } else { at }) as i64
-    });
-    Tensor::from_slice(shape, &values)
+    })?;
+    Ok(Tensor::from_slice(shape, &values))
 }
 
 pub(super) const AVERAGE: Definition = Definition {
@@ -134,7 +137,7 @@ pub(super) const AVERAGE: Definition = Definition {
         let values = pooled::<f64, f64>(op, &x[0], &shape, |_, plane, (window, padded)| {
             let count = if *count_include_pad { *padded } else { window.len() };
             window.iter().map(|&i| plane[i]).sum::<f64>() / count as f64
-        });
+        })?;
         Ok(vec![Tensor::from_f64s(types[0].dtype, shape, values)])
     },
 };
@@ -146,7 +149,7 @@ pub(super) const LP: Definition = Definition {
         let (shape, p) = (known(&types[0]), *p as f64);
         let values = pooled::<f64, f64>(op, &x[0], &shape, |_, plane, (window, _)| {
             window.iter().map(|&i| plane[i].abs().powf(p)).sum::<f64>().powf(1.0 / p)
-        });
+        })?;
         Ok(vec![Tensor::from_f64s(types[0].dtype, shape, values)])
     },
 };

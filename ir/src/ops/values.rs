@@ -92,3 +92,12 @@ macro_rules! by_number {
 pub(super) fn around(shape: &[usize], axis: usize) -> (usize, usize, usize) {
     (shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product())
 }
+
+/// The most elements of a tensor, or of what is made on the way to it.
+pub(crate) const MAX_ELEMENTS: usize = 1 << 27;
+
+/// The product of sizes. Fails where it is too large to hold in memory.
+pub(super) fn fitting<'a>(sizes: impl IntoIterator<Item = &'a usize>) -> Result<usize, String> {
+    let product = sizes.into_iter().try_fold(1usize, |a, &b| a.checked_mul(b));
+    product.filter(|&n| n <= MAX_ELEMENTS).ok_or_else(|| "too large to evaluate".into())
+}

@@ -1,7 +1,7 @@
 //! Text to graph. Every error says where it is; no input makes it panic.
 use crate::graph::{Graph, Value};
 use crate::interp::sample;
-use crate::ops::{Constant, Op};
+use crate::ops::{Constant, MAX_ELEMENTS, Op};
 use crate::types::Type;
 use sardonyx_tensor::{DType, Dim, Tensor};
 use std::collections::HashMap;
@@ -21,9 +21,8 @@ pub struct ParseError {
 /// A result with a [`ParseError`].
 pub type Result<T> = std::result::Result<T, ParseError>;
 
-/// Sub-graphs may nest this deep; a constant in text may have this many elements.
+/// Sub-graphs may nest this deep.
 const MAX_DEPTH: usize = 64;
-const MAX_ELEMENTS: usize = 1 << 28;
 
 /// Reads the text form of a graph.
 pub fn parse(text: &str) -> Result<Graph> {
