@@ -7,10 +7,12 @@ mod contraction;
 mod control;
 mod expand;
 mod moved;
+mod recurrent;
 mod region;
 mod special;
 pub mod trace;
 mod view;
+mod window;
 
 pub use view::View;
 

@@ -13,7 +13,16 @@ use std::collections::HashMap;
 
 /// Whether an op has a kernel of its own, with an epilogue.
 pub(super) fn is_contraction(op: &Op) -> bool {
-    matches!(op, Op::Matmul { .. } | Op::Conv { .. } | Op::ConvTranspose { .. })
+    matches!(
+        op,
+        Op::Matmul { .. }
+            | Op::Conv { .. }
+            | Op::ConvTranspose { .. }
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::LpPool { .. }
+            | Op::Attention { .. }
+    )
 }
 
 /// A contraction under construction: the buffers of its arguments, inputs first.
@@ -27,6 +36,19 @@ pub(super) struct Call<'g> {
     pub epilogue: Epilogue,
 }
 
+impl Call<'_> {
+    /// With the buffer of the result.
+    fn into(mut self, result: BufferIndex) -> Self {
+        *self.args.last_mut().expect("the result should be the last argument") = result;
+        self
+    }
+    /// Whether nothing follows the contraction but a change of layout.
+    pub fn is_plain(&self) -> bool {
+        let f = &self.epilogue.f;
+        self.epilogue.accesses.is_empty() && f.nodes[f.root] == Node::Arg(0)
+    }
+}
+
 impl Lowerer<'_> {
     pub(super) fn contraction(
         &mut self,
@@ -37,22 +59,45 @@ impl Lowerer<'_> {
         label: &str,
     ) -> Result<Vec<View>, Why> {
         let [output] = g.outputs()[..] else { return Err("a contraction with several results".into()) };
-        let core = core(g, output);
-        let result = match wanted.get(&output).filter(|_| only_reshaped(g, output)) {
-            Some(&buffer) => View::whole(buffer, g.ty(core).clone()),
-            None => self.temporary(g.ty(core).clone()),
-        };
-        let view = moved_along(g, core, output, result.clone()).ok_or("a result that is no view")?;
         let operands: Vec<View> =
             g.operands(wire.node).map(|o| self.operand(g, o, inputs)).collect::<Result<_, _>>()?;
-        let accumulator = accumulator(operands[0].ty.dtype, operands[1].ty.dtype);
-        let mut call = self.call(g, wire, core, inputs, &result, accumulator)?;
+        let dtype = operands[0].ty.dtype;
+        let sum = match g.op(wire) {
+            Op::Matmul { .. } | Op::Conv { .. } | Op::ConvTranspose { .. } => {
+                accumulator(dtype, operands[1].ty.dtype)
+            }
+            _ => widened(dtype),
+        };
+        let buffer = wanted.get(&output).copied();
+        let (mut call, view) = match self.call(g, wire, output, inputs, sum)? {
+            Some(call) => {
+                let result = match buffer {
+                    Some(buffer) => View::whole(buffer, g.ty(output).clone()),
+                    None => self.temporary(g.ty(output).clone()),
+                };
+                (call.into(result.buffer), result)
+            }
+            None => {
+                // The layout of the result is no affine map of the contraction's: it is a view.
+                let core = core(g, output);
+                let whole = match buffer.filter(|_| only_reshaped(g, output)) {
+                    Some(buffer) => View::whole(buffer, g.ty(core).clone()),
+                    None => self.temporary(g.ty(core).clone()),
+                };
+                let call = self.call(g, wire, core, inputs, sum)?.ok_or("a result that is not affine")?;
+                let buffer = whole.buffer;
+                (call.into(buffer), moved_along(g, core, output, whole).ok_or("a result that is no view")?)
+            }
+        };
         let elements = g.ty(wire).elements();
         let (nest, per_element) = match g.op(wire) {
             Op::Matmul { .. } => self.matmul(&mut call, &operands, label)?,
-            _ => self.conv(&mut call, &operands, label)?,
+            Op::Conv { .. } | Op::ConvTranspose { .. } => self.conv(&mut call, &operands, label)?,
+            Op::Attention { .. } => self.attention(&mut call, &operands, label)?,
+            _ => self.pool(&mut call, &operands, label)?,
         };
-        self.launch(nest, call.args, describe(label, g.ty(core)), elements * per_element);
+        let ty = g.ty(output);
+        self.launch(nest, call.args, describe(label, ty), elements * per_element);
         Ok(vec![view])
     }
 
@@ -73,25 +118,28 @@ impl Lowerer<'_> {
             .ok_or_else(|| format!("{} before a contraction", g.op(wire).name()))
     }
 
-    /// The epilogue and its arguments; operands of the contraction are added later, in front of the result.
+    /// The epilogue and its arguments, with the result as last one; operands of the contraction are added
+    /// later. None if the result's place is not an affine map of the domain, or not along memory.
     fn call<'g>(
         &mut self,
         g: &'g Graph,
         wire: Wire,
-        core: Wire,
+        output: Wire,
         inputs: &[View],
-        result: &View,
         accumulator: DType,
-    ) -> Result<Call<'g>, Why> {
+    ) -> Result<Option<Call<'g>>, Why> {
         let domain = g.ty(wire).shape.clone();
         let (sources, mut args) = self.sources(inputs);
         let dtypes: Vec<DType> = args.iter().map(|&a| self.out.buffers[a].dtype).collect();
         let mut tracer = Tracer::new(g, &sources, &dtypes, &domain, Anchor::Value(wire));
-        let store = tracer.store(0, core, &domain)?;
+        let store = tracer.store(0, output, &domain)?;
         let (body, constants) = (tracer.body, tracer.constants);
+        let Some(out) = access(&store.index, usize::MAX, store.dtype, domain.len()) else { return Ok(None) };
+        let along = domain.iter().zip(&out.strides).rev().find(|(d, _)| **d != Dim::ONE);
+        if along.is_some_and(|(_, s)| *s != Dim::ONE) {
+            return Ok(None);
+        }
         self.add_constants(g, &constants, &mut args);
-        let out = access(&store.index, usize::MAX, store.dtype, domain.len())
-            .ok_or("a result that is not affine")?;
         let (accesses, f) = composed(&body, store.value, accumulator, g.ty(wire).dtype, domain.len())?;
         // Only the arguments that the epilogue reads stay.
         let mut used: Vec<BufferIndex> = Vec::new();
@@ -106,9 +154,9 @@ impl Lowerer<'_> {
                 Access { arg, ..a }
             })
             .collect();
-        used.push(result.buffer);
-        let out = Access { arg: used.len() - 1, ..out };
-        Ok(Call { g, wire, args: used, epilogue: Epilogue { accesses, f, out } })
+        let out = Access { arg: used.len(), ..out };
+        used.push(usize::MAX);
+        Ok(Some(Call { g, wire, args: used, epilogue: Epilogue { accesses, f, out } }))
     }
 
     fn matmul(
@@ -168,31 +216,26 @@ impl Lowerer<'_> {
         if let Some(bias) = operands.get(2) {
             self.add_bias(call, bias, spatial);
         }
-        let arg = self.argument(call, &operands[0], true);
-        let x_access = Access {
-            arg,
-            dtype: x.dtype,
-            offset: operands[0].offset.clone(),
-            strides: operands[0].strides.clone(),
-        };
+        let x_access = self.access_of(call, &operands[0]);
         let arg = self.argument(call, &operands[1], true);
         let mut w_access = Conv::weights(arg, w.dtype, group, out_channels, in_channels, &kernel, transposed);
         if !operands[1].is_contiguous() {
             return Err("weights of a convolution that are not contiguous".into());
         }
         w_access.offset = operands[1].offset.clone();
-        let ones = |v: &[i64]| if v.is_empty() { vec![1; spatial] } else { v.to_vec() };
+        let geometry = Geometry::new(spatial, strides, pads, dilations);
+        let (input, output) = (x.shape[2..].to_vec(), call.g.ty(call.wire).shape[2..].to_vec());
         let mut conv = Conv {
             batch: x.shape[0].clone(),
             groups: group,
             in_channels,
             out_channels,
-            input: x.shape[2..].to_vec(),
-            output: call.g.ty(call.wire).shape[2..].to_vec(),
+            input,
+            output,
             kernel,
-            strides: ones(strides),
-            pads: if pads.is_empty() { vec![0; spatial] } else { pads[..spatial].to_vec() },
-            dilations: ones(dilations),
+            strides: geometry.strides,
+            pads: geometry.pads,
+            dilations: geometry.dilations,
             transposed,
             x: x_access,
             w: Operand::Strided(w_access),
@@ -241,6 +284,12 @@ impl Lowerer<'_> {
         Access { arg, dtype: view.ty.dtype, offset: view.offset.clone(), strides: strides.collect() }
     }
 
+    /// A view as an access over its own dimensions, through an argument of its own.
+    pub(super) fn access_of(&mut self, call: &mut Call<'_>, view: &View) -> Access {
+        let arg = self.argument(call, view, true);
+        Access { arg, dtype: view.ty.dtype, offset: view.offset.clone(), strides: view.strides.clone() }
+    }
+
     /// The number of the argument that holds a view's buffer, in front of the result. An operand has an
     /// argument to itself, as packing may replace it.
     pub(super) fn argument(&mut self, call: &mut Call<'_>, view: &View, own: bool) -> usize {
@@ -251,6 +300,28 @@ impl Lowerer<'_> {
         call.args.insert(last, view.buffer);
         call.epilogue.out.arg += 1;
         last
+    }
+}
+
+/// How the taps of a convolution or window lie, per spatial dimension.
+pub(super) struct Geometry {
+    pub strides: Vec<i64>,
+    pub pads: Vec<i64>,
+    pub pads_end: Vec<i64>,
+    pub dilations: Vec<i64>,
+}
+
+impl Geometry {
+    /// From an op's attributes, where an empty list is that of the defaults.
+    pub fn new(spatial: usize, strides: &[i64], pads: &[i64], dilations: &[i64]) -> Geometry {
+        let or = |v: &[i64], default: i64| if v.is_empty() { vec![default; spatial] } else { v.to_vec() };
+        let pads = if pads.is_empty() { vec![0; 2 * spatial] } else { pads.to_vec() };
+        Geometry {
+            strides: or(strides, 1),
+            pads: pads[..spatial].to_vec(),
+            pads_end: pads[spatial..].to_vec(),
+            dilations: or(dilations, 1),
+        }
     }
 }
 

@@ -1,14 +1,28 @@
 //! Ops with loops of their own, and operations that the runtime does itself.
 use super::trace::Why;
 use super::{Lowerer, View, Views};
-use sardonyx_ir::{Graph, NodeId, Op, Value as Wire};
+use super::region::describe;
+use sardonyx_ir::{Graph, NodeId, Op, Type, Value as Wire};
 use sardonyx_runtime::manifest::{BufferIndex, Host, Step};
 use sardonyx_tensor::Dim;
 use std::collections::HashMap;
 
 /// Whether an op is lowered here.
 pub(super) fn is_special(op: &Op) -> bool {
-    matches!(op, Op::TopK { .. } | Op::NonZero { .. })
+    matches!(
+        op,
+        Op::TopK { .. }
+            | Op::NonZero { .. }
+            | Op::ScatterElements { .. }
+            | Op::ScatterNd { .. }
+            | Op::CumSum { .. }
+            | Op::CumProd { .. }
+            | Op::Resize { .. }
+            | Op::GridSample { .. }
+            | Op::Rnn { .. }
+            | Op::Gru { .. }
+            | Op::Lstm { .. }
+    )
 }
 
 impl Lowerer<'_> {
@@ -32,8 +46,37 @@ impl Lowerer<'_> {
                 self.host(g, id, views, wanted, Call { op: "nonzero", attrs, binds, more: vec![] });
                 Ok(())
             }
-            op => Err(format!("no kernel for {}", op.name())),
+            Op::Rnn { .. } | Op::Gru { .. } | Op::Lstm { .. } => self.recurrent(g, id, views, wanted),
+            op => self.loops(g, id, op, views, wanted),
         }
+    }
+
+    /// An op with loops of its own, on row-major operands.
+    fn loops(
+        &mut self,
+        g: &Graph,
+        id: NodeId,
+        op: &Op,
+        views: &mut Views,
+        wanted: &HashMap<Wire, BufferIndex>,
+    ) -> Result<(), Why> {
+        let results = g.node(id).types.to_vec();
+        let operands: Vec<Type> = g.operands(id).map(|o| g.ty(o).clone()).collect();
+        let nest = crate::nests::special::nest(op, &operands, &results)
+            .ok_or_else(|| format!("no loops for {} with these attributes", op.name()))?;
+        let mut args = Vec::new();
+        for operand in g.operands(id) {
+            let view = self.view(g, operand, views);
+            args.push(self.contiguous(&view).buffer);
+        }
+        for (port, ty) in results.iter().enumerate() {
+            let wire = Wire { node: id, port: 0 }.port(port);
+            let view = self.result(wire, ty, wanted);
+            args.push(view.buffer);
+            views.insert(wire, view);
+        }
+        self.launch(nest, args, describe(op.name(), &results[0]), Dim::ZERO);
+        Ok(())
     }
 
     /// Symbolic values as an i64 buffer.
