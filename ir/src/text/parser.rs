@@ -156,7 +156,11 @@ impl<'t> Parser<'t> {
     pub fn ty(&mut self) -> Result<Type> {
         let dtype = self.dtype()?;
         self.expect("[")?;
-        Ok(Type { dtype, shape: self.list("]", Self::dim)? })
+        let shape = self.list("]", Self::dim)?;
+        match shape.iter().find(|d| d.provably_le(-1)) {
+            Some(d) => Err(self.error(format!("the size {d} is negative"))),
+            None => Ok(Type { dtype, shape }),
+        }
     }
     /// Attributes in braces, if there are any; `set` reads the value and says whether it knows the name.
     pub fn attributes(&mut self, mut set: impl FnMut(&mut Self, &str) -> Result<bool>) -> Result<()> {
