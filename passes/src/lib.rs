@@ -87,7 +87,7 @@ pub static PASSES: &[Pass] = &[
     },
     Pass {
         name: "attention",
-        about: "finds attention",
+        about: "finds attention and takes scales, repeated heads and masks into it",
         run: attention::run,
         rules: || attention::NAMES.to_vec(),
     },

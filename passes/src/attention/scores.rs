@@ -1,187 +1,183 @@
-//! What a softmax of scores is made of: queries, keys, scale, masks.
-use crate::pattern::{number, uniform};
+//! What stands between the product of queries and keys and the softmax, and between that and the product
+//! with the values.
+use crate::pattern::{lossless, number};
 use sardonyx_ir::ops::Op;
-use sardonyx_ir::rewrite::{Check, need};
+use sardonyx_ir::rewrite::equal_dims;
 use sardonyx_ir::{Graph, NodeId, Value};
-use sardonyx_tensor::{DType, Tensor};
+use sardonyx_tensor::Dim;
 
-/// A mask on the scores.
-enum Mask {
-    /// Is added.
-    Added(Value),
-    /// The scores stay where it holds (`keep`) or where it does not; elsewhere stands `fill`.
-    Selected { condition: Value, keep: bool, fill: f64 },
+/// Scores below this are as good as none in every float type that is wide enough.
+pub(super) const HIDDEN: f64 = -1e4;
+
+/// A change of the scores after scaling.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Change {
+    /// Something is added.
+    Add(Value),
+    /// Scores stay where the condition holds; elsewhere they are this number.
+    Keep(Value, f64),
+    /// Scores where the condition holds become this number.
+    Hide(Value, f64),
+    /// No score is below this number.
+    Floor(f64),
 }
 
-/// The scores of attention.
+/// A change, and the shape of the scores that it changes.
+pub(super) struct Mask {
+    pub change: Change,
+    pub shape: Vec<Dim>,
+}
+
+/// Scores as a function of queries and keys.
 pub(super) struct Scores {
+    /// `[…, s, d]`
     pub queries: Value,
-    /// Transposed: `[.., d, t]`.
+    /// `[…, d, t]`
     pub keys: Value,
     pub scale: f64,
-    /// 0 is none.
+    /// `softcap * tanh(score / softcap)`; 0 is none.
     pub softcap: f64,
-    /// The nodes between softmax and product.
+    /// Innermost first.
+    pub masks: Vec<Mask>,
+    /// The product, and everything after it up to the softmax, innermost first.
     pub nodes: Vec<NodeId>,
-    /// Outermost first.
-    masks: Vec<Mask>,
-    /// The type of the scores' elements.
-    dtype: DType,
 }
 
-/// From here on a number that stands for a masked score makes its probability 0.
-const MASKED: f64 = -1e4;
-
-impl Scores {
-    /// Takes apart the operand of a softmax.
-    pub(super) fn of(g: &Graph, softmax: Value) -> Check<Scores> {
-        let Op::Softmax { axis } = g.op(softmax) else { panic!("bug: not a softmax") };
-        let ty = g.ty(softmax);
-        need(ty.axis(*axis) == Ok(ty.rank() - 1), "the softmax is not over the last axis")?;
-        let start = g.operand(softmax.node, 0);
-        let mut s = Scores {
-            queries: start,
-            keys: start,
-            scale: 1.0,
-            softcap: 0.0,
-            nodes: vec![],
-            masks: vec![],
-            dtype: ty.dtype,
-        };
-        let mut at = start;
-        while !matches!(g.op(at), Op::Matmul {}) {
-            need(g.use_count(at) == 1, "a step between product and softmax is used elsewhere too")?;
-            s.nodes.push(at.node);
-            at = s.step(g, at)?;
-        }
-        need(g.use_count(at) == 1, "the scores are used elsewhere too")?;
-        s.nodes.push(at.node);
-        let (queries, keys) = (g.operand(at.node, 0), g.operand(at.node, 1));
-        s.queries = s.scaled(g, queries);
-        s.keys = s.scaled(g, keys);
-        Ok(s)
-    }
-
-    /// Notes what makes `v` of the value it returns, which leads on to the product.
-    fn step(&mut self, g: &Graph, v: Value) -> Check<Value> {
+/// The softmax over the last axis from which weights come, and the nodes from there on.
+pub(super) fn weights(g: &Graph, mut v: Value) -> Option<(NodeId, Vec<NodeId>)> {
+    let mut nodes = Vec::new();
+    loop {
+        nodes.push(v.node);
         let operand = |i| g.operand(v.node, i);
-        match g.op(v) {
-            Op::Mul {} => self.factor(g, v),
-            Op::Div {} => {
-                let divisor = number(g, operand(1)).ok_or("the scores are divided by a tensor")?;
-                self.scale /= divisor;
-                Ok(operand(0))
+        v = match g.op(v) {
+            Op::Softmax { axis } => {
+                let last = g.ty(v).axis(*axis).ok()? + 1 == g.ty(v).rank();
+                return last.then_some((v.node, nodes));
             }
-            Op::Add {} => {
-                let scores = if leads_to_product(g, operand(0)) { 0 } else { 1 };
-                need(leads_to_product(g, operand(scores)), "no product of queries with keys")?;
-                self.mask_with(Mask::Added(operand(1 - scores)))?;
-                Ok(operand(scores))
+            Op::Cast { to } if to.is_float() => operand(0),
+            Op::Reshape { .. } if same_matrices(g, v, operand(0)) => operand(0),
+            // NaN weights, those of a query that sees no key, are set to 0.
+            Op::Select {} if number(g, operand(1)) == Some(0.0) => {
+                let condition = operand(0);
+                let guard =
+                    matches!(g.op(condition), Op::IsNan {}) && g.operand(condition.node, 0) == operand(2);
+                nodes.push(condition.node);
+                guard.then(|| operand(2))?
             }
-            Op::Select {} => {
-                let keep = leads_to_product(g, operand(1));
-                let (scores, filled) = if keep { (operand(1), operand(2)) } else { (operand(2), operand(1)) };
-                let fill =
-                    g.const_value(filled).and_then(uniform).ok_or("scores are selected with a tensor")?;
-                need(fill <= MASKED, "scores are selected with a number that does not mask")?;
-                self.mask_with(Mask::Selected { condition: operand(0), keep, fill })?;
-                Ok(scores)
-            }
-            Op::Cast { .. } => Ok(operand(0)),
-            op => Err(format!("a {} stands between product and softmax", op.name())),
+            _ => return None,
         }
-    }
-
-    /// A product: of scores with a number, or of `tanh` with the cap of the scores.
-    fn factor(&mut self, g: &Graph, v: Value) -> Check<Value> {
-        let (a, b) = (g.operand(v.node, 0), g.operand(v.node, 1));
-        let (x, factor) = match (number(g, a), number(g, b)) {
-            (_, Some(c)) => (a, c),
-            (Some(c), _) => (b, c),
-            _ => return Err("the scores are multiplied by a tensor".into()),
-        };
-        if !matches!(g.op(x), Op::Tanh {}) {
-            self.scale *= factor;
-            return Ok(x);
-        }
-        let inner = g.operand(x.node, 0);
-        let Op::Mul {} = g.op(inner) else { return Err("a tanh that caps nothing".into()) };
-        let (a, b) = (g.operand(inner.node, 0), g.operand(inner.node, 1));
-        let (scores, divisor) = match (number(g, a), number(g, b)) {
-            (_, Some(c)) => (a, 1.0 / c),
-            (Some(c), _) => (b, 1.0 / c),
-            _ => return Err("a tanh that caps nothing".into()),
-        };
-        need((divisor - factor).abs() <= 1e-4 * factor.abs(), "the caps before and after tanh differ")?;
-        need(self.scale == 1.0 && self.softcap == 0.0, "the cap is scaled")?;
-        self.nodes.extend([x.node, inner.node]);
-        self.softcap = factor;
-        Ok(scores)
-    }
-
-    fn mask_with(&mut self, mask: Mask) -> Check {
-        need(self.scale == 1.0 && self.softcap == 0.0, "a scale stands outside of the mask")?;
-        self.masks.push(mask);
-        Ok(())
-    }
-
-    /// A factor of queries or keys.
-    fn scaled(&mut self, g: &Graph, v: Value) -> Value {
-        let operand = |i| g.operand(v.node, i);
-        let (inner, factor) = match g.op(v) {
-            Op::Mul {} => match (number(g, operand(0)), number(g, operand(1))) {
-                (_, Some(c)) => (operand(0), c),
-                (Some(c), _) => (operand(1), c),
-                _ => return v,
-            },
-            Op::Div {} => match number(g, operand(1)) {
-                Some(c) => (operand(0), 1.0 / c),
-                None => return v,
-            },
-            _ => return v,
-        };
-        if g.ty(inner) != g.ty(v) {
-            return v;
-        }
-        self.scale *= factor;
-        self.scaled(g, inner)
-    }
-
-    /// The masks as one operand of attention.
-    pub(super) fn mask(&self, g: &mut Graph) -> Check<Option<Value>> {
-        if let [Mask::Selected { condition, keep, fill }] = self.masks[..]
-            && fill == f64::NEG_INFINITY
-        {
-            return Ok(Some(if keep { condition } else { g.add(Op::Not {}, &[condition])? }));
-        }
-        let mut sum = None;
-        for mask in self.masks.iter().rev() {
-            let next = match *mask {
-                Mask::Added(v) => v,
-                Mask::Selected { condition, keep, fill } => {
-                    let mut number = |x| g.constant(Tensor::from_f64s(self.dtype, [], [x]));
-                    let (zero, fill) = (number(0.0), number(fill));
-                    let operands = if keep { [condition, zero, fill] } else { [condition, fill, zero] };
-                    g.add(Op::Select {}, &operands)?
-                }
-            };
-            sum = Some(match sum {
-                None => next,
-                Some(sum) => g.add(Op::Add {}, &[sum, next])?,
-            });
-        }
-        Ok(sum)
     }
 }
 
-/// Whether a value comes from a product of queries with keys.
-fn leads_to_product(g: &Graph, v: Value) -> bool {
+/// Whether the last two axes are the same.
+fn same_matrices(g: &Graph, a: Value, b: Value) -> bool {
+    let (a, b) = (&g.ty(a).shape, &g.ty(b).shape);
+    a.len() >= 2 && b.len() >= 2 && a[a.len() - 2..] == b[b.len() - 2..]
+}
+
+/// Reads scores back to their product; or the reason why that cannot be done.
+pub(super) fn read(g: &Graph, v: Value) -> Result<Scores, String> {
     let operand = |i| g.operand(v.node, i);
-    match g.op(v) {
-        Op::Matmul {} => true,
-        Op::Cast { .. } | Op::Tanh {} | Op::Div {} => leads_to_product(g, operand(0)),
-        Op::Mul {} | Op::Add {} => leads_to_product(g, operand(0)) || leads_to_product(g, operand(1)),
-        Op::Select {} => leads_to_product(g, operand(1)) || leads_to_product(g, operand(2)),
-        _ => false,
+    let inner = match g.op(v) {
+        Op::Matmul {} => return Ok(product(g, v)),
+        Op::Cast { .. } if lossless(g.ty(operand(0)).dtype, g.ty(v).dtype) => read(g, operand(0))?,
+        Op::Reshape { .. } if same_matrices(g, v, operand(0)) => read(g, operand(0))?,
+        Op::Mul {} | Op::Div {} => scaled(g, v)?,
+        Op::Tanh {} => capped(g, operand(0))?,
+        Op::Clip { min, max } if *max == f64::INFINITY && *min <= HIDDEN => {
+            masked(read(g, operand(0))?, Change::Floor(*min), g, v)
+        }
+        Op::Add {} => {
+            let first = read_same(g, operand(0), v).map(|s| masked(s, Change::Add(operand(1)), g, v));
+            match first {
+                Ok(scores) => scores,
+                Err(_) => masked(read_same(g, operand(1), v)?, Change::Add(operand(0)), g, v),
+            }
+        }
+        Op::Select {} => match (number(g, operand(1)), number(g, operand(2))) {
+            (_, Some(x)) if x <= HIDDEN => {
+                masked(read_same(g, operand(1), v)?, Change::Keep(operand(0), x), g, v)
+            }
+            (Some(x), _) if x <= HIDDEN => {
+                masked(read_same(g, operand(2), v)?, Change::Hide(operand(0), x), g, v)
+            }
+            _ => return Err("scores are replaced by something that does not hide them".into()),
+        },
+        op => return Err(format!("the scores come from {}", op.name())),
+    };
+    let mut scores = inner;
+    scores.nodes.push(v.node);
+    Ok(scores)
+}
+
+/// As [`read`], of scores that broadcasting does not make larger.
+fn read_same(g: &Graph, v: Value, result: Value) -> Result<Scores, String> {
+    let scores = read(g, v)?;
+    let (own, masked) = (&g.ty(v).shape, &g.ty(result).shape);
+    if own.len() != masked.len() || !own.iter().zip(masked).all(|(a, b)| equal_dims(g, a, b)) {
+        return Err("masking repeats the scores".into());
     }
+    Ok(scores)
+}
+
+fn product(g: &Graph, v: Value) -> Scores {
+    let (queries, a) = unscaled(g, g.operand(v.node, 0));
+    let (keys, b) = unscaled(g, g.operand(v.node, 1));
+    Scores { queries, keys, scale: a * b, softcap: 0.0, masks: Vec::new(), nodes: vec![v.node] }
+}
+
+/// The value without multiplication by numbers, and their product.
+pub(super) fn unscaled(g: &Graph, v: Value) -> (Value, f64) {
+    match factor(g, v) {
+        Some((x, c)) => {
+            let (x, more) = unscaled(g, x);
+            (x, c * more)
+        }
+        None => (v, 1.0),
+    }
+}
+
+/// The value and the number of which a value is the product.
+fn factor(g: &Graph, v: Value) -> Option<(Value, f64)> {
+    let parts = |x, c| {
+        let (x, c) = (g.operand(v.node, x), g.operand(v.node, c));
+        number(g, c).filter(|_| g.ty(x) == g.ty(v)).map(|c| (x, c))
+    };
+    match g.op(v) {
+        Op::Mul {} => parts(0, 1).or_else(|| parts(1, 0)),
+        Op::Div {} => parts(0, 1).map(|(x, c)| (x, 1.0 / c)),
+        _ => None,
+    }
+}
+
+fn scaled(g: &Graph, v: Value) -> Result<Scores, String> {
+    let (x, c) = factor(g, v).ok_or("the scores are multiplied by something that is no number")?;
+    let mut scores = read(g, x)?;
+    if !scores.masks.is_empty() {
+        return Err("the scores are scaled after they are masked".into());
+    }
+    if scores.softcap == 0.0 {
+        scores.scale *= c;
+    } else if scores.softcap == 1.0 {
+        // `c * tanh(x)` is `c * tanh(c * x / c)`.
+        scores.scale *= c;
+        scores.softcap = c;
+    } else {
+        return Err("capped scores are scaled".into());
+    }
+    Ok(scores)
+}
+
+fn capped(g: &Graph, v: Value) -> Result<Scores, String> {
+    let mut scores = read(g, v)?;
+    if scores.softcap != 0.0 || !scores.masks.is_empty() {
+        return Err("the scores are capped after they are masked or capped".into());
+    }
+    scores.softcap = 1.0;
+    Ok(scores)
+}
+
+fn masked(mut scores: Scores, change: Change, g: &Graph, v: Value) -> Scores {
+    scores.masks.push(Mask { change, shape: g.ty(v).shape.clone() });
+    scores
 }
