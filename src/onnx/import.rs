@@ -36,7 +36,7 @@ pub(crate) fn model(
 ) -> Result<Model, ImportError> {
     let fail = |reason: String| ImportError::Model { file: file.into(), reason, hint: None };
     let graph = model.graph.take().expect("a decoded model should have a graph");
-    let opsets = declared_opsets(&model).map_err(fail)?;
+    let opsets = declared_opsets(&model);
     let functions: HashMap<_, _> = std::mem::take(&mut model.functions)
         .into_iter()
         .map(|f| ((domain(&f.domain).to_string(), f.name.clone(), f.overload.clone()), f))
@@ -97,18 +97,13 @@ fn domain_name(domain: &str) -> &str {
     if domain.is_empty() { "ai.onnx" } else { domain }
 }
 
-fn declared_opsets(model: &ModelProto) -> Result<HashMap<String, i64>, String> {
+fn declared_opsets(model: &ModelProto) -> HashMap<String, i64> {
     let mut opsets: HashMap<String, i64> = HashMap::new();
     for o in &model.opset_import {
         let version = opsets.entry(domain(&o.domain).to_string()).or_default();
         *version = o.version.max(*version);
     }
-    match opsets.get("") {
-        Some(v) if *v < ops::FIRST_OPSET => {
-            Err(format!("opset {v} is not supported, only {} and newer", ops::FIRST_OPSET))
-        }
-        _ => Ok(opsets),
-    }
+    opsets
 }
 
 fn count(nodes: &[NodeProto], operators: &mut BTreeMap<String, usize>) {
@@ -261,6 +256,16 @@ impl Importer {
     /// How many problems were found so far.
     pub fn problems(&self) -> usize {
         self.issues.len()
+    }
+
+    /// Takes back what was noted since there were `count` problems; fails if an op is missing, which has to
+    /// be told.
+    pub fn forget_problems(&mut self, count: usize) -> Result<(), Fault> {
+        if self.issues[count..].iter().any(|i| i.unsupported) {
+            return Err(Fault::Missing);
+        }
+        self.issues.truncate(count);
+        Ok(())
     }
 
     /// The values of a graph's outputs.

@@ -97,7 +97,7 @@ fn taps(op: &Op, axis: usize, n: usize, to: usize, o: usize) -> Taps {
     while i <= (at + reach).min(2.0 * n as f64 + 3.0) {
         let inside = (0.0..n as f64).contains(&i);
         // Antialiasing filters take no part of the border, as in Pillow.
-        if inside || !(*exclude_outside || stretch != 1.0) {
+        if inside || !*exclude_outside {
             taps.push((i, kernel((i - at) * stretch)));
         }
         i += 1.0;

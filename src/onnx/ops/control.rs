@@ -4,7 +4,7 @@ use super::super::error::{Fault, invalid, unsupported};
 use super::super::scope::{Entity, Level};
 use super::{Row, any};
 use sardonyx_ir::{Graph, Op, Type, Value};
-use sardonyx_tensor::{DType, Tensor};
+use sardonyx_tensor::{DType, Dim, Tensor};
 
 pub(super) const ROWS: &[Row] = &[
     any("If", 1, if_),
@@ -16,19 +16,91 @@ pub(super) const ROWS: &[Row] = &[
 /// With a known condition only the branch taken is looked at: the other may be ill-shaped.
 fn if_(cx: &mut Context) -> Built<Vec<Entity>> {
     let condition = cx.operand(0)?;
-    if let Some(&[taken]) = cx.ints_of(condition).as_deref() {
-        let branch = cx.graph(if taken != 0 { "then_branch" } else { "else_branch" })?;
-        return cx.importer.inlined(branch);
-    }
     let (then, otherwise) = (cx.graph("then_branch")?, cx.graph("else_branch")?);
-    let then = cx.importer.sub_graph(then, &[])?;
-    let otherwise = cx.importer.sub_graph(otherwise, &[])?;
-    let count = then.graph.outputs().len();
-    let (then, otherwise, captures) = aligned(then, otherwise)?;
+    if let Some(&[taken]) = cx.ints_of(condition).as_deref() {
+        return cx.importer.inlined(if taken != 0 { then } else { otherwise });
+    }
+    let equal = assumed(cx, condition);
+    let before = cx.importer.problems();
+    let branches = (cx.importer.sub_graph(then, &[]), cx.importer.sub_graph(otherwise, &[]));
+    let (mut yes, mut no) = match (branches, equal) {
+        ((Ok(yes), Ok(no)), None) => (yes, no),
+        ((Ok(yes), Ok(no)), Some(_)) if ranks_agree(&yes, &no) => (yes, no),
+        ((Ok(_), _), Some((a, b))) => {
+            // What follows is written for one of the two shapes: that of equal sizes.
+            cx.importer.forget_problems(before)?;
+            cx.importer.scope.graph_mut().require(a, b);
+            return cx.importer.inlined(then);
+        }
+        ((Ok(yes), Err(_)), _) => {
+            cx.importer.forget_problems(before)?;
+            let no = impossible(&yes)?;
+            (yes, no)
+        }
+        ((Err(_), Ok(no)), _) => {
+            cx.importer.forget_problems(before)?;
+            (impossible(&no)?, no)
+        }
+        ((Err(fault), Err(_)), _) => return Err(fault),
+    };
+    single_elements(&mut yes, &mut no)?;
+    let count = yes.graph.outputs().len();
+    let (yes, no, captures) = aligned(yes, no)?;
     let condition = cx.as_scalar(condition)?;
-    let op = Op::If { then: Box::new(then), otherwise: Box::new(otherwise), types: Vec::new() };
+    let op = Op::If { then: Box::new(yes), otherwise: Box::new(no), types: Vec::new() };
     let v = with_types(cx, op, [vec![condition], captures].concat())?;
     Ok((0..count).map(|p| Entity::Value(v.port(p))).collect())
+}
+
+/// The two sizes that a condition compares: `If(size == 1)` is how PyTorch writes a squeeze.
+fn assumed(cx: &Context, condition: Value) -> Option<(Dim, Dim)> {
+    let mut v = condition;
+    while matches!(cx.g().op(v), Op::Reshape { .. } | Op::Cast { .. }) {
+        v = cx.g().operand(v.node, 0);
+    }
+    if !matches!(cx.g().op(v), Op::Eq {}) {
+        return None;
+    }
+    let side = |i: usize| match cx.dims_of(cx.g().operand(v.node, i))?.as_slice() {
+        [d] => Some(d.clone()),
+        _ => None,
+    };
+    Some((side(0)?, side(1)?))
+}
+
+fn ranks_agree(a: &Level, b: &Level) -> bool {
+    let ranks = |l: &Level| l.graph.outputs().iter().map(|&v| l.graph.ty(v).rank()).collect::<Vec<_>>();
+    ranks(a) == ranks(b)
+}
+
+/// Results of one element that have no rank in common get that of the lesser one.
+fn single_elements(a: &mut Level, b: &mut Level) -> Built<()> {
+    let (mut left, mut right) = (a.graph.outputs().to_vec(), b.graph.outputs().to_vec());
+    for (x, y) in left.iter_mut().zip(&mut right) {
+        let (t, u) = (a.graph.ty(*x).clone(), b.graph.ty(*y).clone());
+        if t.rank() == u.rank() || t.elements() != 1 || u.elements() != 1 {
+            continue;
+        }
+        let shape = if t.rank() < u.rank() { t.shape } else { u.shape };
+        *x = a.graph.add(Op::Reshape { shape: shape.clone() }, &[*x])?;
+        *y = b.graph.add(Op::Reshape { shape }, &[*y])?;
+    }
+    a.graph.set_outputs(left, Vec::new());
+    b.graph.set_outputs(right, Vec::new());
+    Ok(())
+}
+
+/// A branch that cannot work for the given shapes: its results are NaN, or zero where there is none.
+fn impossible(like: &Level) -> Built<Level> {
+    let mut level = Level::default();
+    let mut outputs = Vec::new();
+    for &v in like.graph.outputs() {
+        let ty = like.graph.ty(v);
+        let value = level.graph.constant(Tensor::from_f64s(ty.dtype, [], [f64::NAN]));
+        outputs.push(level.graph.add(Op::Expand { shape: ty.shape.clone() }, &[value])?);
+    }
+    level.graph.set_outputs(outputs, Vec::new());
+    Ok(level)
 }
 
 /// Both branches with the same inputs, and what these are outside.
@@ -116,15 +188,10 @@ fn loop_(cx: &mut Context) -> Built<Vec<Entity>> {
     for _ in 0..4 {
         let all = [vec![Type::scalar(DType::I64), Type::scalar(DType::Bool)], types.clone()].concat();
         let mut level = cx.importer.sub_graph(body, &all)?;
+        settle(&mut level, &types)?;
         let changed = loosened(cx, &level.graph, &mut types)?;
         if changed {
             continue;
-        }
-        let condition = level.graph.outputs()[0];
-        if level.graph.ty(condition).rank() > 0 {
-            let mut outputs = level.graph.outputs().to_vec();
-            outputs[0] = level.graph.add(Op::Reshape { shape: Vec::new() }, &[condition])?;
-            level.graph.set_outputs(outputs, Vec::new());
         }
         let captures: Vec<Value> = level.captures.iter().map(|(outer, _)| *outer).collect();
         let op = Op::Loop { body: Box::new(level.graph), carried: carried.len() as i64, types: Vec::new() };
@@ -132,6 +199,20 @@ fn loop_(cx: &mut Context) -> Built<Vec<Entity>> {
         return Ok((0..outputs - 1).map(|p| Entity::Value(v.port(p))).collect());
     }
     unsupported("a carried value whose shape does not settle")
+}
+
+/// Gives the condition and carried values of one element the rank they came in with.
+fn settle(level: &mut Level, types: &[Type]) -> Built<()> {
+    let condition = Type::scalar(DType::Bool);
+    let mut outputs = level.graph.outputs().to_vec();
+    for (v, ty) in outputs.iter_mut().zip(std::iter::once(&condition).chain(types)) {
+        let own = level.graph.ty(*v);
+        if own.rank() != ty.rank() && own.elements() == 1 && ty.elements() == 1 {
+            *v = level.graph.add(Op::Reshape { shape: ty.shape.clone() }, &[*v])?;
+        }
+    }
+    level.graph.set_outputs(outputs, Vec::new());
+    Ok(())
 }
 
 /// Makes dimensions of carried values symbolic that the body gives back with another size.

@@ -24,8 +24,6 @@ mod sequence;
 mod shape;
 mod slice;
 
-/// The oldest version of the standard domain that is read.
-pub(crate) const FIRST_OPSET: i64 = 7;
 /// The newest version of the standard domain that is known.
 pub(crate) const LAST_OPSET: i64 = 27;
 
