@@ -1,5 +1,6 @@
 //! Kernels written out as loops.
 pub mod attention;
+mod attention_few;
 pub mod conv;
 pub mod gemm;
 pub mod map;

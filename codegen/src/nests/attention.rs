@@ -10,6 +10,7 @@
 //!     Ot[e][query]   = Ot · correction + v · S
 //! out[query][e] = Ot / sum
 //! ```
+use super::attention_few::FEW;
 use super::tile::{Left, Right, Shape, Tile, VectorUnit, transposed};
 use super::transpose::Transpose;
 use super::write::{Args, index};
@@ -19,7 +20,7 @@ use crate::target::TargetSpec;
 use sardonyx_tensor::{DType, Dim};
 
 /// Keys of a block.
-const KEYS: i64 = 128;
+pub(super) const KEYS: i64 = 128;
 
 impl Attention {
     /// The loops.
@@ -33,31 +34,31 @@ impl Attention {
     }
 }
 
-struct Loops<'a, 'b> {
-    b: &'b Builder,
-    attention: &'a Attention,
-    args: Args,
-    shape: Shape,
-    queries: Buf,
-    scores: Buf,
-    values: Buf,
+pub(super) struct Loops<'a, 'b> {
+    pub b: &'b Builder,
+    pub attention: &'a Attention,
+    pub args: Args,
+    pub shape: Shape,
+    pub queries: Buf,
+    pub scores: Buf,
+    pub values: Buf,
     /// The mask of a block of keys as something to be added.
-    mask: Option<Buf>,
+    pub mask: Option<Buf>,
     /// The greatest score so far, and the sum of the exponentials.
-    most: Buf,
-    sums: Buf,
+    pub most: Buf,
+    pub sums: Buf,
 }
 
 /// A work item.
-struct Item<'b> {
-    batch: Expr<'b>,
-    head: Expr<'b>,
+pub(super) struct Item<'b> {
+    pub batch: Expr<'b>,
+    pub head: Expr<'b>,
     /// The head of keys and values.
-    shared: Expr<'b>,
+    pub shared: Expr<'b>,
     /// The first query.
-    query: Expr<'b>,
+    pub query: Expr<'b>,
     /// Queries from there on that exist, at most the width.
-    count: Expr<'b>,
+    pub count: Expr<'b>,
 }
 
 impl<'a, 'b> Loops<'a, 'b> {
@@ -86,12 +87,27 @@ impl<'a, 'b> Loops<'a, 'b> {
     /// The work item's loops; returns the number of work items.
     fn build(&self) -> Dim {
         let (b, a) = (self.b, self.attention);
-        let grid = [a.batch.clone(), a.heads.clone(), a.queries.ceil_div(self.shape.width())];
+        let one_by_one = self.is_contiguous() && a.queries.known().is_some_and(|n| n < FEW);
+        let width = if one_by_one { 1 } else { self.shape.width() };
+        let grid = [a.batch.clone(), a.heads.clone(), a.queries.ceil_div(width)];
         let at = b.unravel(b.grid(), &grid);
-        let query = at[2] * self.shape.width();
-        let count = (b.dim(&a.queries) - query).min(self.shape.width());
+        let query = at[2] * width;
+        let count = (b.dim(&a.queries) - query).min(width);
         let item = Item { batch: at[0], head: at[1], shared: at[1].index_div(a.group), query, count };
-        self.load_queries(&item);
+        match a.queries.known() {
+            _ if one_by_one => self.few(&item),
+            None if self.is_contiguous() => {
+                b.if_else(count.lt(FEW), || self.few(&item), || self.block(&item))
+            }
+            _ => self.block(&item),
+        }
+        Dim::product(&grid)
+    }
+
+    /// The queries of a work item, side by side.
+    fn block(&self, item: &Item<'b>) {
+        let (b, a) = (self.b, self.attention);
+        self.load_queries(item);
         self.clear();
         let keys = b.dim(&a.keys);
         let end = match &a.causal {
@@ -100,13 +116,12 @@ impl<'a, 'b> Loops<'a, 'b> {
         };
         b.for_step(LoopKind::Serial, 0, end, KEYS, |first| {
             let count = (end - first).min(KEYS);
-            self.score(&item, first, count);
-            self.prepare_mask(&item, first, count);
-            let correction = self.softmax(&item, first, count);
-            self.weigh(&item, first, count, &correction);
+            self.score(item, first, count);
+            self.prepare_mask(item, first, count);
+            let correction = self.softmax(item, first, count);
+            self.weigh(item, first, count, &correction);
         });
-        self.store(&item);
-        Dim::product(&grid)
+        self.store(item);
     }
 
     fn vector(&self) -> Ty {
@@ -173,7 +188,7 @@ impl<'a, 'b> Loops<'a, 'b> {
     }
 
     /// What is added to a score for an element of the mask.
-    fn addend(&self, x: Expr<'b>) -> Expr<'b> {
+    pub(super) fn addend(&self, x: Expr<'b>) -> Expr<'b> {
         let of = |value: f64| self.b.constant(Ty { dtype: DType::F32, ..x.ty() }, value);
         if x.ty().dtype == DType::Bool {
             x.select(of(0.0), of(f64::NEG_INFINITY))
