@@ -39,7 +39,7 @@ fn operation<'b>(b: &'b Builder, _: Ty, op: &Op, half: bool) -> Option<Expr<'b>>
             if args[0].ty().dtype.is_float() { float(b, *p, &args) } else { integer::prim(*p, &args) }
         }
         Op::Narrow(t, x) => {
-            let bits = narrow::convert(b, *t, half, b.wrap(*x))?;
+            let bits = narrow::narrow(b, *t, half, b.wrap(*x))?;
             narrow::widen(b, *t, half, bits).or(Some(bits))
         }
         _ => None,

@@ -255,7 +255,8 @@ impl Lowerer<'_> {
             let (offset, length) = (bias.offset.known(), bias.ty.shape[0].known());
             if let (Some(offset), Some(length)) = (offset, length) {
                 let elements = tensor.to_f64s()[offset as usize..(offset + length) as usize].to_vec();
-                let part = sardonyx_tensor::Tensor::from_f64s(tensor.dtype(), vec![length as usize], elements);
+                let part =
+                    sardonyx_tensor::Tensor::from_f64s(tensor.dtype(), vec![length as usize], elements);
                 let sum = interp::eval(&g, &[part]).map_err(|e| e.to_string())?.remove(0);
                 return Ok(View::whole(self.constant("bias", &sum), ty));
             }

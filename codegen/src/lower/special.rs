@@ -1,7 +1,7 @@
 //! Ops with loops of their own, and operations that the runtime does itself.
+use super::region::describe;
 use super::trace::Why;
 use super::{Lowerer, View, Views};
-use super::region::describe;
 use sardonyx_ir::{Graph, NodeId, Op, Type, Value as Wire};
 use sardonyx_runtime::manifest::{BufferIndex, Host, Step};
 use sardonyx_tensor::Dim;

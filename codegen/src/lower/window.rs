@@ -79,7 +79,12 @@ impl Lowerer<'_> {
             let own = mask.ty.shape.iter().zip(&mask.strides);
             let own = own.map(|(d, s)| if *d == Dim::ONE { Dim::ZERO } else { s.clone() });
             let lead = std::iter::repeat_n(Dim::ZERO, 4 - mask.ty.rank());
-            Access { arg, dtype: mask.ty.dtype, offset: mask.offset.clone(), strides: lead.chain(own).collect() }
+            Access {
+                arg,
+                dtype: mask.ty.dtype,
+                offset: mask.offset.clone(),
+                strides: lead.chain(own).collect(),
+            }
         });
         let [qa, ka, va] = [0, 1, 2].map(|i| self.access_of(call, &operands[i]));
         let attention = Attention {

@@ -1,8 +1,7 @@
 //! Types that exist in memory only, converted by integer operations.
 //!
-//! Floats round to nearest, ties to even. Conversions to the 8- and 4-bit ones saturate, infinities too, as
-//! ONNX's `Cast` does by default, but a store keeps the infinities of `f8e5m2`; `f16` and `bf16` overflow to
-//! infinity. Small integers keep their low bits.
+//! Floats round to nearest, ties to even. The 8- and 4-bit ones saturate, infinities too, as ONNX's `Cast`
+//! does by default; `f16` and `bf16` overflow to infinity. Small integers keep their low bits.
 use crate::nest::{Builder, Expr, Ty};
 use sardonyx_tensor::DType;
 
@@ -41,12 +40,10 @@ enum Overflow {
     Saturates,
     /// Infinity, which has the next code.
     Infinity,
-    /// They saturate when converted; infinity is stored as it is.
-    Stored,
 }
 
 fn format(dtype: DType) -> Option<Format> {
-    use Overflow::{Infinity, Saturates, Stored};
+    use Overflow::{Infinity, Saturates};
     let f = |mantissa, bias, greatest, overflow, nan, sign, unsigned_zero| {
         Some(Format { mantissa, bias, greatest, overflow, nan, sign, unsigned_zero })
     };
@@ -54,7 +51,7 @@ fn format(dtype: DType) -> Option<Format> {
         DType::F16 => f(10, 15, 0x7bff, Infinity, 0x7e00, 0x8000, false),
         DType::F8E4M3FN => f(3, 7, 0x7e, Saturates, 0x7f, 0x80, false),
         DType::F8E4M3FNUZ => f(3, 8, 0x7f, Saturates, 0x80, 0x80, true),
-        DType::F8E5M2 => f(2, 15, 0x7b, Stored, 0x7f, 0x80, false),
+        DType::F8E5M2 => f(2, 15, 0x7b, Saturates, 0x7f, 0x80, false),
         DType::F8E5M2FNUZ => f(2, 16, 0x7f, Saturates, 0x80, 0x80, true),
         DType::F4E2M1 => f(1, 1, 0x7, Saturates, 0x7, 0x8, false),
         _ => None,
@@ -69,16 +66,6 @@ pub(super) fn widen<'b>(b: &'b Builder, dtype: DType, half: bool, x: Expr<'b>) -
         DType::F8E8M0 => Some(widen_scale(b, x)),
         _ => format(dtype).map(|f| widen_float(b, dtype, &f, x)),
     }
-}
-
-/// The element to store of a value converted to `dtype`; `None` if it needs no conversion.
-pub(super) fn convert<'b>(b: &'b Builder, dtype: DType, half: bool, x: Expr<'b>) -> Option<Expr<'b>> {
-    if dtype != DType::F8E5M2 {
-        return narrow(b, dtype, half, x);
-    }
-    let greatest = b.constant(x.ty(), 57344.0);
-    let x = x.eq(f64::INFINITY).select(greatest, x.eq(f64::NEG_INFINITY).select(-greatest, x));
-    narrow(b, dtype, half, x)
 }
 
 /// The element to store of a register value; `None` if it needs no conversion.
@@ -135,11 +122,6 @@ fn narrow_float<'b>(b: &'b Builder, dtype: DType, f: &Format, x: Expr<'b>) -> Ex
     let code = a.lt(2f64.powi(least_exponent as i32)).select(subnormal, normal);
     let beyond = if f.overflow == Overflow::Infinity { f.greatest + 1 } else { f.greatest };
     let code = code.gt(f.greatest).select(int(beyond), code);
-    let code = if f.overflow == Overflow::Stored {
-        a.lt(f64::INFINITY).select(code, int(f.greatest + 1))
-    } else {
-        code
-    };
     let sign = bits.lt(0).select(int(f.sign), int(0));
     let sign = if f.unsigned_zero { code.eq(0).select(int(0), sign) } else { sign };
     let code = x.is_nan().select(int(f.nan), code.or(sign));

@@ -54,7 +54,10 @@ impl<'b> Inliner<'_, 'b> {
                 if *p == Prim::Select {
                     values[0] = self.value(args[0], DType::Bool);
                 }
-                self.b.prim(*p, &values)
+                let value = self.b.prim(*p, &values);
+                // Small integers wrap at every step; narrow floats round at the end only.
+                let small = !dtype.is_float() && self.types[i].is_some() && dtype != register_dtype(dtype);
+                if small { value.cast(dtype) } else { value }
             }
         };
         self.done.insert((i, dtype), e);

@@ -1,6 +1,7 @@
 //! Rebuilding a nest with some of its operations replaced by others.
 use super::{Builder, Expr, Nest, Op, Reg, Stmt, Ty};
 use sardonyx_tensor::DType;
+use std::collections::HashMap;
 
 /// What a rewrite replaces; each returns `None` to keep what stands.
 pub(crate) struct Rules<'a> {
@@ -28,7 +29,7 @@ pub(crate) fn rewrite(nest: &Nest, rules: &Rules<'_>) -> Nest {
     for dim in &nest.dims {
         b.dim(dim);
     }
-    let mut replay = Replay { nest, rules, b: &b, regs: vec![None; nest.regs.len()] };
+    let mut replay = Replay { nest, rules, b: &b, regs: vec![None; nest.regs.len()], loaded: HashMap::new() };
     replay.block(&nest.body);
     b.finish(nest.grid.clone())
 }
@@ -38,6 +39,8 @@ struct Replay<'a, 'b> {
     rules: &'a Rules<'a>,
     b: &'b Builder,
     regs: Vec<Option<Reg>>,
+    /// The elements as they were loaded, and their type, by what a rule made of them.
+    loaded: HashMap<Reg, (Expr<'b>, DType)>,
 }
 
 impl<'b> Replay<'_, 'b> {
@@ -62,7 +65,7 @@ impl<'b> Replay<'_, 'b> {
             Stmt::Set(v, x) => Stmt::Set(*v, self.reg(*x)),
             Stmt::Store { buf, index, value, mask } => {
                 let (value, index) = (self.expr(*value), self.reg(*index));
-                let narrowed = (self.rules.store)(b, self.nest.buffer(*buf).dtype, value).unwrap_or(value);
+                let narrowed = self.narrowed(self.nest.buffer(*buf).dtype, value);
                 Stmt::Store { buf: *buf, index, value: narrowed.reg, mask: mask.map(|m| self.reg(m)) }
             }
             Stmt::Prefetch { buf, index } => Stmt::Prefetch { buf: *buf, index: self.reg(*index) },
@@ -87,6 +90,14 @@ impl<'b> Replay<'_, 'b> {
         b.stmt(s);
     }
 
+    /// The element to store: one that was loaded from the same type is stored as it was.
+    fn narrowed(&self, dtype: DType, value: Expr<'b>) -> Expr<'b> {
+        match self.loaded.get(&value.reg) {
+            Some(&(raw, of)) if of == dtype => raw,
+            _ => (self.rules.store)(self.b, dtype, value).unwrap_or(value),
+        }
+    }
+
     fn assign(&mut self, r: Reg, op: &Op) {
         let (b, info) = (self.b, self.nest.regs[r.0 as usize]);
         let mapped = op.map(|r| self.reg(r));
@@ -95,7 +106,9 @@ impl<'b> Replay<'_, 'b> {
             Op::Load { buf, .. } => {
                 let dtype = self.nest.buffer(*buf).dtype;
                 let raw = b.push(Ty::of((self.rules.dtype)(dtype)).with_lanes(info.ty.lanes), mapped);
-                (self.rules.load)(b, dtype, raw).unwrap_or(raw)
+                let value = (self.rules.load)(b, dtype, raw).unwrap_or(raw);
+                self.loaded.insert(value.reg, (raw, dtype));
+                value
             }
             Op::Dim(slot) => b.dim(&self.nest.dims[*slot as usize]),
             _ => (self.rules.op)(b, info.ty, &mapped).unwrap_or_else(|| b.push(info.ty, mapped)),
