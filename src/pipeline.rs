@@ -4,7 +4,9 @@ use sardonyx_passes::{Driver, Pass};
 
 /// Turns an imported graph into one that is ready for lowering.
 pub fn optimize(driver: &mut Driver, g: &mut Graph) {
-    // Folding first: it shows shapes and constants, on which everything else depends. Equal values become
+    // One form for equal dimensions first, because rules and grouping compare types.
+    driver.run(pass("dims"), g);
+    // Then folding: it shows shapes and constants, on which everything else depends. Equal values become
     // one before rules match, because a rule stops at values that are used elsewhere. What algebra leaves
     // can often be folded again.
     let simplify = [pass("fold"), pass("movement"), pass("common"), pass("algebra")];

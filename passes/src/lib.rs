@@ -10,6 +10,7 @@ mod algebra;
 mod attention;
 mod common;
 mod convolution;
+mod dims;
 mod driver;
 mod fold;
 mod group;
@@ -43,6 +44,12 @@ pub struct Pass {
 
 /// Every pass.
 pub static PASSES: &[Pass] = &[
+    Pass {
+        name: "dims",
+        about: "gives dimensions that are required to be equal one form",
+        run: dims::run,
+        rules: || dims::NAMES.to_vec(),
+    },
     Pass {
         name: "fold",
         about: "computes what is known at compile time",

@@ -12,6 +12,7 @@ mod divide;
 mod eval;
 mod order;
 mod poly;
+mod solve;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 pub use eval::{Bindings, DimError};
 use poly::{Atom, Poly};
+pub use solve::Equalities;
 
 /// A dimension, a size or an index: an integer that may depend on symbols.
 ///
@@ -106,18 +108,27 @@ impl Dim {
     }
 
     fn substitute_with(&self, value: &dyn Fn(&str) -> Option<Dim>) -> Dim {
+        self.map_atoms(&|atom| match atom {
+            Atom::Symbol(name) => value(name),
+            _ => None,
+        })
+    }
+
+    /// Replaces atoms, innermost first: those for which `value` gives `None` stay.
+    fn map_atoms(&self, value: &dyn Fn(&Atom) -> Option<Dim>) -> Dim {
         let Repr::Expr(poly) = &self.0 else { return self.clone() };
         let mut sum = Dim::ZERO;
         for (monomial, coefficient) in poly.terms() {
             let mut product = Dim::from(coefficient);
             for (atom, power) in monomial.factors() {
                 let factor = match atom {
-                    Atom::Symbol(name) => value(name).unwrap_or_else(|| Dim::from_atom(atom.clone())),
-                    Atom::FloorDiv(a, b) => a.substitute_with(value).floor_div(b.substitute_with(value)),
-                    Atom::Mod(a, b) => a.substitute_with(value).modulo(b.substitute_with(value)),
-                    Atom::Min(dims) => Dim::min_of(dims.iter().map(|d| d.substitute_with(value))),
-                    Atom::Max(dims) => Dim::max_of(dims.iter().map(|d| d.substitute_with(value))),
+                    Atom::Symbol(_) => Dim::from_atom(atom.clone()),
+                    Atom::FloorDiv(a, b) => a.map_atoms(value).floor_div(b.map_atoms(value)),
+                    Atom::Mod(a, b) => a.map_atoms(value).modulo(b.map_atoms(value)),
+                    Atom::Min(dims) => Dim::min_of(dims.iter().map(|d| d.map_atoms(value))),
+                    Atom::Max(dims) => Dim::max_of(dims.iter().map(|d| d.map_atoms(value))),
                 };
+                let factor = factor.as_atom().and_then(value).unwrap_or(factor);
                 for _ in 0..power {
                     product *= &factor;
                 }

@@ -18,7 +18,7 @@ mod npy;
 mod storage;
 mod tensor;
 
-pub use dim::{Bindings, Dim, DimError};
+pub use dim::{Bindings, Dim, DimError, Equalities};
 pub use dtype::{DType, UnknownDType};
 pub use element::Element;
 pub use half::{bf16, f16};

@@ -14,7 +14,7 @@ pub(super) const SIZE_LIMIT: usize = 4096;
 const DEGREE_LIMIT: u32 = 64;
 
 /// What a polynomial is over.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Atom {
     Symbol(Arc<str>),
     /// The quotient rounded towards minus infinity.
