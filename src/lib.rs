@@ -6,5 +6,8 @@ pub mod inputs;
 pub mod onnx;
 #[cfg(feature = "ort")]
 pub mod ort;
+#[cfg(not(feature = "ort"))]
+#[path = "no_ort.rs"]
+pub mod ort;
 pub mod pipeline;
 pub mod statistics;

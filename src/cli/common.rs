@@ -243,13 +243,11 @@ pub fn run_session<'s>(
 }
 
 /// A model in ONNX Runtime.
-#[cfg(feature = "ort")]
 pub fn open_ort(model: &Path, device: &DeviceArgs, args: &OrtArgs) -> Result<crate::ort::Ort, Failure> {
     crate::ort::Ort::open(model, threads(device), args.ort_library.as_deref()).map_err(Failure::run)
 }
 
 /// ONNX Runtime's outputs for a model.
-#[cfg(feature = "ort")]
 pub fn run_ort(
     model: &Path,
     inputs: &[(String, Tensor)],
