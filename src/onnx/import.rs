@@ -5,7 +5,7 @@ use super::file::Files;
 use super::proto::{FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use super::scope::{Binding, Entity, Level, Scope};
 use super::{ImportOptions, Model, inputs, ops, sort, tensor};
-use sardonyx_ir::{Origin, Type, Value};
+use sardonyx_ir::{Op, Origin, Type, Value};
 use sardonyx_tensor::{DType, Dim};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -136,6 +136,11 @@ impl Importer {
         let name = name.expect("there should always be another name");
         self.symbols.insert(name.clone());
         Dim::symbol(&name)
+    }
+
+    /// All symbols that are in use.
+    pub fn symbols(&self) -> BTreeSet<String> {
+        self.symbols.clone()
     }
 
     /// Initializers and nodes of a graph, into the current level.
@@ -273,7 +278,7 @@ impl Importer {
         let mut values = Vec::new();
         for info in infos {
             values.push(match self.scope.lookup(&info.name)? {
-                Entity::Value(v) => v,
+                Entity::Value(v) => self.declared_rank(v, info)?,
                 Entity::Missing => return Err(Fault::Missing),
                 Entity::Sequence(_) => {
                     return Err(Fault::Unsupported(format!("the output `{}` is a sequence", info.name)));
@@ -284,6 +289,18 @@ impl Importer {
             });
         }
         Ok(values)
+    }
+
+    /// An output in the shape that the model declares, where that is known and of another rank: a Squeeze
+    /// of whatever is 1 leaves the rank to the run, the declaration does not.
+    fn declared_rank(&mut self, v: Value, info: &ValueInfoProto) -> Result<Value, Fault> {
+        let graph = self.scope.graph_mut();
+        match inputs::known_shape(info) {
+            Some(shape) if shape.len() != graph.ty(v).rank() => {
+                Ok(graph.add(Op::Reshape { shape }, &[v]).unwrap_or(v))
+            }
+            _ => Ok(v),
+        }
     }
 
     /// A sub-graph whose inputs have these types, as a level with its outputs set.

@@ -40,6 +40,16 @@ pub(crate) fn types(graph: &GraphProto, options: &ImportOptions) -> Result<Vec<(
     override_shapes(inputs, options)
 }
 
+/// The declared shape of a value, if all its sizes are numbers.
+pub(crate) fn known_shape(info: &ValueInfoProto) -> Option<Vec<Dim>> {
+    let TypeValue::TensorType(t) = info.ty()? else { return None };
+    let size = |d: &super::proto::tensor_shape_proto::Dimension| match d.value {
+        Some(DimValue::DimValue(n)) if n >= 0 => Some(Dim::from(n)),
+        _ => None,
+    };
+    t.shape.as_ref()?.dim.iter().map(size).collect()
+}
+
 /// Puts the user's shapes and dims in place of the declared ones.
 fn override_shapes(
     mut inputs: Vec<(String, Type)>,

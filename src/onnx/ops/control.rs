@@ -5,6 +5,7 @@ use super::super::scope::{Entity, Level};
 use super::{Row, any};
 use sardonyx_ir::{Graph, Op, Type, Value};
 use sardonyx_tensor::{DType, Dim, Tensor};
+use std::collections::BTreeSet;
 
 pub(super) const ROWS: &[Row] = &[
     any("If", 1, if_),
@@ -163,7 +164,7 @@ fn with_types(cx: &mut Context, mut op: Op, operands: Vec<Value>) -> Built {
 
 fn loop_(cx: &mut Context) -> Built<Vec<Entity>> {
     let body = cx.graph("body")?;
-    let carried: Vec<Value> = (2..cx.count()).map(|i| cx.operand(i)).collect::<Result<_, _>>()?;
+    let mut carried: Vec<Value> = (2..cx.count()).map(|i| cx.operand(i)).collect::<Result<_, _>>()?;
     let trip = match cx.operand_if(0)? {
         Some(v) => {
             let v = cx.cast(v, DType::I64)?;
@@ -186,10 +187,12 @@ fn loop_(cx: &mut Context) -> Built<Vec<Entity>> {
     let mut types: Vec<Type> = carried.iter().map(|&v| cx.ty(v)).collect();
     // A carried value may change its shape; then the body is built for any size of that dimension.
     for _ in 0..4 {
+        let outside = cx.importer.symbols();
         let all = [vec![Type::scalar(DType::I64), Type::scalar(DType::Bool)], types.clone()].concat();
         let mut level = cx.importer.sub_graph(body, &all)?;
         settle(&mut level, &types)?;
-        let changed = loosened(cx, &level.graph, &mut types)?;
+        let filled = placeholders(cx, &level.graph, &mut types, &mut carried, &outside)?;
+        let changed = filled || loosened(cx, &level.graph, &mut types)?;
         if changed {
             continue;
         }
@@ -213,6 +216,29 @@ fn settle(level: &mut Level, types: &[Type]) -> Built<()> {
     }
     level.graph.set_outputs(outputs, Vec::new());
     Ok(())
+}
+
+/// Carried values that the body never reads are placeholders for what it makes: they get its type.
+fn placeholders(
+    cx: &mut Context,
+    body: &Graph,
+    types: &mut [Type],
+    carried: &mut [Value],
+    outside: &BTreeSet<String>,
+) -> Built<bool> {
+    let mut changed = false;
+    for (i, input) in body.inputs().skip(2).take(types.len()).enumerate() {
+        let result = body.ty(body.outputs()[1 + i]);
+        let known = result.shape.iter().all(|d| d.symbols().is_subset(outside));
+        if *result == types[i] || body.use_count(input) > 0 || !known {
+            continue;
+        }
+        let zero = cx.scalar(result.dtype, 0.0);
+        carried[i] = cx.expand(zero, result.shape.clone())?;
+        types[i] = result.clone();
+        changed = true;
+    }
+    Ok(changed)
 }
 
 /// Makes dimensions of carried values symbolic that the body gives back with another size.
