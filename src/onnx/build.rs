@@ -59,6 +59,10 @@ impl Context<'_> {
     pub fn scalar(&mut self, dtype: DType, x: f64) -> Value {
         self.constant(Tensor::from_f64s(dtype, [], [x]))
     }
+    /// A constant i64 without dimensions.
+    pub fn int_scalar(&mut self, x: i64) -> Value {
+        self.constant(Tensor::scalar(x))
+    }
     /// A constant without dimensions, of the element type of another value.
     pub fn like(&mut self, v: Value, x: f64) -> Value {
         let dtype = self.dtype(v);

@@ -14,6 +14,7 @@ mod control;
 mod conv;
 mod einsum;
 mod index;
+mod loss;
 mod math;
 mod norm;
 mod quant;
@@ -23,6 +24,7 @@ mod resize;
 mod sequence;
 mod shape;
 mod slice;
+mod training;
 
 /// The newest version of the standard domain that is known.
 pub(crate) const LAST_OPSET: i64 = 27;
@@ -80,6 +82,8 @@ static GROUPS: &[&[Row]] = &[
     einsum::ROWS,
     control::ROWS,
     sequence::ROWS,
+    loss::ROWS,
+    training::ROWS,
 ];
 
 /// Rows by domain and name, oldest first.
