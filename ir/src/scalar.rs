@@ -65,25 +65,29 @@ macro_rules! prims { ($( $(#[doc = $doc:literal])* $Name:ident $method:ident ( $
             Number::<i128>::number($int)
         })* }) }
         /// As [`Prim::float`] on every element of columns at least as long as `out`.
-        #[allow(unused_variables, unreachable_code)]
+        #[allow(unused_variables, unreachable_code, clippy::needless_range_loop)]
         pub fn floats(self, args: &[&[f64]], out: &mut [f64]) -> Option<()> {
             match self { $(Prim::$Name => {
                 let [$x $(, $a)*] = *args else { panic!("bug: {} takes {} operands", self.name(), self.arity()) };
-                for (i, out) in out.iter_mut().enumerate() {
+                let n = out.len();
+                let ($x, $($a,)*) = (&$x[..n], $(&$a[..n],)*);
+                for i in 0..n {
                     let ($x, $($a,)*) = ($x[i], $($a[i],)*);
-                    *out = Number::<f64>::number($float);
+                    out[i] = Number::<f64>::number($float);
                 }
             })* }
             Some(())
         }
         /// As [`Prim::int`] on every element of columns at least as long as `out`.
-        #[allow(unused_variables, unreachable_code)]
+        #[allow(unused_variables, unreachable_code, clippy::needless_range_loop)]
         pub fn ints(self, args: &[&[i128]], out: &mut [i128]) -> Option<()> {
             match self { $(Prim::$Name => {
                 let [$x $(, $a)*] = *args else { panic!("bug: {} takes {} operands", self.name(), self.arity()) };
-                for (i, out) in out.iter_mut().enumerate() {
+                let n = out.len();
+                let ($x, $($a,)*) = (&$x[..n], $(&$a[..n],)*);
+                for i in 0..n {
                     let ($x, $($a,)*) = ($x[i], $($a[i],)*);
-                    *out = Number::<i128>::number($int);
+                    out[i] = Number::<i128>::number($int);
                 }
             })* }
             Some(())

@@ -132,6 +132,7 @@ pub(crate) fn write_i128(dtype: DType, value: i128, out: &mut [u8]) {
 
 /// Writes a double over the element `out`: rounded to nearest even for floats, where eight-bit floats
 /// saturate (ONNX Cast with `saturate=1`); truncated and wrapped for integers; `!= 0` for `bool`.
+#[inline]
 pub(crate) fn write_f64(dtype: DType, value: f64, out: &mut [u8]) {
     match dtype {
         DType::F64 => out.copy_from_slice(&value.to_le_bytes()),

@@ -122,7 +122,12 @@ impl Tensor {
         shape: impl Into<Vec<usize>>,
         values: impl IntoIterator<Item = f64>,
     ) -> Tensor {
-        Tensor::filled(dtype, shape.into(), values, |value, out| write_f64(dtype, value, out))
+        // The choice of the common types is made once, not for every element.
+        match dtype {
+            DType::F32 => Tensor::filled(dtype, shape.into(), values, |x, out| write_f64(DType::F32, x, out)),
+            DType::F64 => Tensor::filled(dtype, shape.into(), values, |x, out| write_f64(DType::F64, x, out)),
+            _ => Tensor::filled(dtype, shape.into(), values, |x, out| write_f64(dtype, x, out)),
+        }
     }
 
     /// A tensor of these values in row-major order, wrapped to the bits of an integer type.

@@ -6,6 +6,7 @@ use crate::types::Type;
 use sardonyx_tensor::{DType, Tensor};
 use smallvec::SmallVec;
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Elements that are computed together: few enough for all columns to stay in cache.
 const BLOCK: usize = 512;
@@ -48,7 +49,17 @@ impl Column {
 /// The elements of an operand, and which of them the next elements of the result take.
 struct Source<'a> {
     values: Values,
-    order: Box<dyn Iterator<Item = usize> + 'a>,
+    order: Order<'a>,
+}
+
+/// Which elements of an operand come next.
+enum Order<'a> {
+    /// As they stand, from this one on.
+    Same(usize),
+    /// The only one, again and again.
+    Only,
+    /// These.
+    Broadcast(Box<dyn Iterator<Item = usize> + 'a>),
 }
 
 enum Values {
@@ -58,6 +69,23 @@ enum Values {
     Wide(Vec<i128>),
 }
 
+impl Values {
+    fn run(&self, range: Range<usize>) -> Column {
+        match self {
+            Values::Floats(v) => Column::Floats(v[range].to_vec()),
+            Values::Ints(v) => Column::Ints(v[range].iter().map(|&x| x.into()).collect()),
+            Values::Wide(v) => Column::Ints(v[range].to_vec()),
+        }
+    }
+    fn only(&self, n: usize) -> Column {
+        match self {
+            Values::Floats(v) => Column::Floats(vec![v[0]; n]),
+            Values::Ints(v) => Column::Ints(vec![v[0].into(); n]),
+            Values::Wide(v) => Column::Ints(vec![v[0]; n]),
+        }
+    }
+}
+
 impl Source<'_> {
     fn new(t: &Tensor, shape: &[usize]) -> Source<'static> {
         let values = match t.dtype() {
@@ -65,15 +93,23 @@ impl Source<'_> {
             DType::U64 => Values::Wide(t.to_i128s()),
             _ => Values::Ints(t.to_i64s()),
         };
-        let order: Box<dyn Iterator<Item = usize>> = match t.len() {
-            _ if t.shape() == shape => Box::new(0..t.len()),
-            1 => Box::new(std::iter::repeat(0)),
-            _ => Box::new(indices(t.shape(), shape)),
+        let order = match t.len() {
+            _ if t.shape() == shape => Order::Same(0),
+            1 => Order::Only,
+            _ => Order::Broadcast(Box::new(indices(t.shape(), shape))),
         };
         Source { values, order }
     }
     fn block(&mut self, n: usize) -> Column {
-        let order = self.order.by_ref().take(n);
+        let order = match &mut self.order {
+            Order::Same(start) => {
+                let here = *start..*start + n;
+                *start = here.end;
+                return self.values.run(here);
+            }
+            Order::Only => return self.values.only(n),
+            Order::Broadcast(order) => order.by_ref().take(n),
+        };
         match &self.values {
             Values::Floats(v) => Column::Floats(order.map(|i| v[i]).collect()),
             Values::Ints(v) => Column::Ints(order.map(|i| v[i].into()).collect()),
@@ -183,11 +219,15 @@ fn cast(a: &Column, to: DType, n: usize) -> Column {
     match (a, to) {
         (Column::Ints(v), DType::Bool) => Column::Ints(v.iter().map(|&x| i128::from(x != 0)).collect()),
         (Column::Ints(v), t) if !t.is_float() => Column::Ints(v.iter().map(|&x| wrapped(x, t)).collect()),
-        (Column::Ints(v), t) => Column::Floats(rounded(v.iter().map(|&x| x as f64).collect(), t)),
+        (Column::Ints(v), t) => Column::Floats(rounded(v.iter().map(|&x| float(x)).collect(), t)),
         (v, DType::Bool) => Column::Ints(v.floats()[..n].iter().map(|&x| i128::from(x != 0.0)).collect()),
         (v, t) if t.is_float() => Column::Floats(rounded(v.floats()[..n].to_vec(), t)),
         (v, t) => Column::Ints(v.floats()[..n].iter().map(|&x| integer(x, t)).collect()),
     }
+}
+
+fn float(x: i128) -> f64 {
+    i64::try_from(x).map_or(x as f64, |x| x as f64)
 }
 
 fn rounded(mut v: Vec<f64>, t: DType) -> Vec<f64> {
@@ -204,7 +244,8 @@ fn rounded(mut v: Vec<f64>, t: DType) -> Vec<f64> {
 /// A float toward zero; NaN is 0. What does not fit wraps, as numpy's and ONNX Runtime's conversions do on
 /// x86: it goes through 32 or 64 bits, where it saturates.
 fn integer(x: f64, t: DType) -> i128 {
-    let x_wide = x as i128;
+    // The conversion to 64 bits is an instruction, that to 128 a call.
+    let x_wide = if x.abs() < 1e18 { i128::from(x as i64) } else { x as i128 };
     let saturated = |through: DType| {
         let (min, max) = through.int_range();
         x_wide.clamp(min, max)

@@ -93,10 +93,12 @@ fn taps(op: &Op, axis: usize, n: usize, to: usize, o: usize) -> Taps {
     };
     let reach = if *mode == Interpolation::Cubic { 2.0 } else { 1.0 } / stretch;
     let mut taps: Vec<(f64, f64)> = Vec::new();
-    let mut i = ((at - reach).floor() + if stretch == 1.0 { 1.0 } else { 0.0 }).max(-3.0 - n as f64);
-    while i <= (at + reach).min(2.0 * n as f64 + 3.0) {
+    // Beyond it is only the reach of a scale that has nothing to do with the sizes.
+    let span = 5.0 * n as f64 + 5.0;
+    let mut i = ((at - reach).floor() + if stretch == 1.0 { 1.0 } else { 0.0 }).max(-span);
+    while i <= (at + reach).min(span) {
         let inside = (0.0..n as f64).contains(&i);
-        // Antialiasing filters take no part of the border, as in Pillow.
+        // What lies outside is the border's element.
         if inside || !*exclude_outside {
             taps.push((i, kernel((i - at) * stretch)));
         }

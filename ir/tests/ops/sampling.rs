@@ -58,10 +58,10 @@ fn cubic_keeps_lines_straight_inside() {
 
 #[test]
 fn antialiasing_widens_the_filter() {
-    // Scale 1/2: a tent of width 2 around 0.5, 2.5: weights 0.75, 0.75, 0.25 normalized.
+    // Scale 1/2: a tent of width 2 around 0.5 and 2.5; beyond the border stands its element.
     let x = [1., 2., 3., 8.];
-    let first = (0.75 * 1. + 0.75 * 2. + 0.25 * 3.) / 1.75;
-    let second = (0.25 * 2. + 0.75 * 3. + 0.75 * 8.) / 1.75;
+    let first = (0.25 * 1. + 0.75 * 1. + 0.75 * 2. + 0.25 * 3.) / 2.;
+    let second = (0.25 * 2. + 0.75 * 3. + 0.75 * 8. + 0.25 * 8.) / 2.;
     check_resize("mode=linear, antialias=true", &x, &[first, second]);
 }
 
