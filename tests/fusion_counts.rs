@@ -1,0 +1,112 @@
+//! What the passes find in exported models: attention, normalizations and activations, however the exporter
+//! wrote them; and that the reference values of the optimized graph are the outputs PyTorch gave.
+//!
+//! The models in `models/small` are always looked at; those under `SARDONYX_EXPORTS` if that is set.
+use sardonyx::compare::{Tolerance, compare};
+use sardonyx::inputs::Given;
+use sardonyx::onnx::{ImportOptions, import};
+use sardonyx::pipeline;
+use sardonyx_ir::{Graph, interp, verify};
+use sardonyx_passes::{Driver, Options};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// Ops whose number is of interest.
+const FOUND: &[&str] =
+    &["attention", "layer_norm", "rms_norm", "gelu", "gelu_tanh", "silu", "hard_swish", "hard_sigmoid"];
+/// Ops of which none should be left in a transformer.
+const WRITTEN_OUT: &[&str] = &["softmax", "erf", "reduce_mean", "batch_norm"];
+
+fn optimized(path: &Path) -> Graph {
+    let mut g = import(path, &ImportOptions::default()).unwrap_or_else(|e| panic!("{e}")).graph;
+    let options = Options::default();
+    pipeline::optimize(&mut Driver::new(&options), &mut g);
+    verify::verify(&g).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    g
+}
+
+/// How often each op occurs, in fused regions too.
+fn counts(g: &Graph) -> BTreeMap<&'static str, usize> {
+    let mut all = BTreeMap::new();
+    for id in g.order() {
+        let op = &g.node(id).op;
+        *all.entry(op.name()).or_default() += 1;
+        for (_, region) in op.regions() {
+            for (name, n) in counts(region) {
+                *all.entry(name).or_default() += n;
+            }
+        }
+    }
+    all
+}
+
+/// Nodes that are neither constants, inputs nor views.
+fn kernels(g: &Graph) -> usize {
+    let free = ["const", "input", "reshape", "dims"];
+    g.order().into_iter().filter(|&id| !free.contains(&g.node(id).op.name())).count()
+}
+
+fn models(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(models(&path));
+        } else if path.extension().is_some_and(|e| e == "onnx") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn check_values(path: &Path, g: &Graph) {
+    let mut given = Given::default();
+    given.read_npz(&path.with_extension("npz")).unwrap();
+    let inputs: Vec<_> = g.inputs().map(|v| given.inputs[g.input_name(v)].clone()).collect();
+    let outputs = interp::eval(g, &inputs).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    for (name, t) in g.output_names().iter().zip(&outputs) {
+        let Some(expected) = given.expected.get(name) else { continue };
+        let c = compare(name, t, expected, Tolerance::network(expected.dtype()));
+        assert!(c.pass, "{}: {name}: {:?} {:?}", path.display(), c.mismatch, c.worst);
+    }
+}
+
+#[test]
+fn small_models() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/small");
+    let mut shown = String::new();
+    for path in models(&folder) {
+        let g = optimized(&path);
+        let all = counts(&g);
+        write!(shown, "{}: {} kernels", path.file_stem().unwrap().to_string_lossy(), kernels(&g)).unwrap();
+        for name in FOUND.iter().chain(WRITTEN_OUT) {
+            if let Some(n) = all.get(name) {
+                write!(shown, ", {n} {name}").unwrap();
+            }
+        }
+        shown.push('\n');
+        check_values(&path, &g);
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn exported_transformers() {
+    let Some(folder) = std::env::var_os("SARDONYX_EXPORTS") else {
+        println!("SARDONYX_EXPORTS is not set: nothing to look at");
+        return;
+    };
+    for path in models(Path::new(&folder)) {
+        let g = optimized(&path);
+        let all = counts(&g);
+        assert!(all.contains_key("attention"), "{}: no attention in {all:?}", path.display());
+        for name in WRITTEN_OUT {
+            assert!(!all.contains_key(name), "{}: {name} in {all:?}", path.display());
+        }
+        if path.with_extension("npz").exists() {
+            check_values(&path, &g);
+        }
+    }
+}
