@@ -6,6 +6,7 @@ pub mod index;
 mod pack;
 pub mod pointwise;
 pub mod recurrent;
+mod simpler;
 pub mod window;
 
 use sardonyx_tensor::Dim;

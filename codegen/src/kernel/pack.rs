@@ -58,8 +58,13 @@ impl Conv {
     /// Lays out constant weights in panels of output channels, for each group and phase: the tensor that
     /// takes their place, or `None` where they are packed already or, depthwise, better read as they are.
     pub fn pack(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Tensor> {
-        if self.depthwise().is_some() {
+        if self.as_window().is_some() {
             return None;
+        }
+        if let Some(mut gemm) = self.as_gemm() {
+            let tensor = gemm.pack_b(constant, target)?;
+            self.w = gemm.b;
+            return Some(tensor);
         }
         let Operand::Strided(access) = self.w.clone() else { return None };
         let strides = access.strides.iter().map(Dim::known).collect::<Option<Vec<i64>>>()?;

@@ -10,7 +10,6 @@ use super::neighbours::Neighbours;
 use super::tile::{Left, Right, Shape, Tile, VectorUnit, ceil_div, parts};
 use super::write::{Args, Column, Spot, View, Writer, index};
 use crate::kernel::contract::{Access, Conv, Operand, Panels, accumulator};
-use crate::kernel::window::{Window, WindowOp};
 use crate::nest::{Buf, Builder, Expr, LoopKind, Nest};
 use crate::target::TargetSpec;
 use sardonyx_tensor::{DType, Dim};
@@ -95,34 +94,13 @@ impl Conv {
         Shape::choose(unit, self.accumulator(), Some(self.out_channels), pixels, rows, &unit.vectors())
     }
 
-    /// A depthwise convolution as a window; `None` where the channels are not apart.
-    pub fn depthwise(&self) -> Option<Window> {
-        let Operand::Strided(w) = &self.w else { return None };
-        let apart = self.in_channels == 1 && self.groups > 1 && self.out_channels <= 2 && !self.transposed;
-        let even = w.strides[0] == &w.strides[1] * self.out_channels;
-        (apart && even).then(|| Window {
-            batch: self.batch.clone(),
-            channels: (self.groups * self.out_channels).into(),
-            input: self.input.clone(),
-            output: self.output.clone(),
-            kernel: self.kernel.clone(),
-            strides: self.strides.clone(),
-            pads: self.pads.clone(),
-            pads_end: vec![0; self.pads.len()],
-            dilations: self.dilations.clone(),
-            op: WindowOp::Weighted {
-                w: Access { strides: [&w.strides[1..2], &w.strides[3..]].concat(), ..w.clone() },
-                multiplier: self.out_channels,
-            },
-            x: self.x.clone(),
-            epilogue: self.epilogue.clone(),
-        })
-    }
-
-    /// The loops; those of a window for a depthwise convolution.
+    /// The loops; those of a simpler kernel where it is one.
     pub fn nest(&self, name: &str, target: &TargetSpec) -> Nest {
-        if let Some(window) = self.depthwise().filter(|w| w.accumulator() == self.accumulator()) {
+        if let Some(window) = self.as_window() {
             return window.nest(name, target);
+        }
+        if let Some(gemm) = self.as_gemm() {
+            return gemm.nest(name, target);
         }
         let unit = VectorUnit::of(target);
         let b = Builder::new(name);
@@ -341,6 +319,7 @@ impl<'a, 'b> Loops<'a, 'b> {
                     input: &self.conv.input,
                     outputs: &self.outputs,
                     channels: channels.1,
+                    in_channels: self.conv.in_channels,
                     from: self.args.buf(x.arg),
                     base,
                     strides: &x.strides[1..],

@@ -1,6 +1,7 @@
 //! Gathers the inputs that a tile of output pixels sees into columns: row `(channel, taps)` of the result
 //! holds for each pixel of the tile the input element of that channel at that tap, 0 outside the input.
 use super::conv::Axis;
+use super::tile::transposed;
 use crate::nest::{Buf, Builder, Expr, LoopKind, Ty};
 use sardonyx_tensor::{DType, Dim};
 
@@ -18,6 +19,8 @@ pub struct Neighbours<'a, 'b> {
     pub outputs: &'a [Dim],
     /// Channels.
     pub channels: Expr<'b>,
+    /// Channels of a whole sum.
+    pub in_channels: i64,
     /// The input.
     pub from: Buf,
     /// Where its element (channel 0, 0, …) stands.
@@ -96,6 +99,8 @@ impl<'b> Neighbours<'_, 'b> {
         let last = self.axes.len() - 1;
         if self.axes[last].step <= 2 && self.strides[1 + last] == 1 {
             self.vectors(run);
+        } else if self.strides[0] == 1 && self.in_channels >= 4 {
+            self.squares(run);
         } else {
             self.elements(run);
         }
@@ -139,6 +144,44 @@ impl<'b> Neighbours<'_, 'b> {
             match run.inside {
                 Some(inside) => b.if_else(inside, || copy(false), || copy(true)),
                 None => copy(false),
+            }
+        });
+    }
+
+    /// Copies a run of pixels whose channels stand side by side, in squares of a vector's size.
+    fn squares(&self, run: &Run<'b>) {
+        let (b, lanes, last) = (self.b, i64::from(self.lanes), self.axes.len() - 1);
+        let (step, stride, size) =
+            (self.axes[last].step, b.dim(&self.strides[1 + last]), b.dim(&self.input[last]));
+        let zero = b.constant(Ty { dtype: self.dtype, lanes: self.lanes }, 0i64);
+        b.for_step(LoopKind::Serial, 0, run.len, lanes, |v| {
+            let wanted = b.first_lanes(run.len - v, self.lanes);
+            let first = run.start + v * step;
+            let places = b.iota(DType::I32, self.lanes) * step + first.cast(DType::I32);
+            let valid = places.ge(0).and(places.lt(size.cast(DType::I32)));
+            let pixels: Vec<Expr<'b>> =
+                (0..lanes).map(|l| run.row + (first + l * step).max(0).min(size - 1) * stride).collect();
+            let copy = |inside: bool| {
+                b.for_step(LoopKind::Serial, 0, self.channels, lanes, |c| {
+                    let mask = b.first_lanes(self.channels - c, self.lanes);
+                    let load = |p: &Expr<'b>| b.load_masked(self.from, *p + c, mask).cast(self.dtype);
+                    let columns = if inside {
+                        transposed(b, pixels.iter().map(load).collect())
+                    } else {
+                        vec![zero; lanes as usize]
+                    };
+                    for (l, column) in columns.into_iter().enumerate() {
+                        let value = if inside { valid.select(column, zero) } else { column };
+                        let to = run.to + (c + l as i64) * self.channel() + v;
+                        b.if_((c + l as i64).lt(self.channels), || {
+                            b.store_masked(self.to, to, value, wanted)
+                        });
+                    }
+                });
+            };
+            match run.inside {
+                Some(inside) => b.if_else(inside, || copy(true), || copy(false)),
+                None => copy(true),
             }
         });
     }

@@ -5,7 +5,7 @@
 //! for a column of vectors. Rows outside the input are skipped.
 use super::tile::VectorUnit;
 use super::write::{Args, Column, View, Writer, index};
-use crate::kernel::contract::Access;
+use crate::kernel::contract::{Access, accumulator};
 use crate::kernel::window::{Window, WindowOp};
 use crate::nest::{Builder, Expr, LoopKind, Nest, Ty, Variable, register_dtype};
 use crate::target::TargetSpec;
@@ -20,8 +20,9 @@ const WRITTEN_OUT: i64 = 8;
 impl Window {
     /// The type in which the reduction is computed.
     pub fn accumulator(&self) -> DType {
-        match self.op {
+        match &self.op {
             WindowOp::Max => register_dtype(self.x.dtype),
+            WindowOp::Weighted { w, .. } => accumulator(self.x.dtype, w.dtype),
             _ if self.x.dtype == DType::F64 => DType::F64,
             _ => DType::F32,
         }
@@ -79,7 +80,7 @@ impl<'a, 'b> Loops<'a, 'b> {
         let out = &window.epilogue.out;
         let args = Args::declare(b, &inputs, &[(out.arg, out.dtype)]);
         let regular = |a: &Access| a.strides[2 + last] == 1 || (a.strides[2 + last] == 0 && a.arg != out.arg);
-        let vectors = sum.is_float()
+        let vectors = (sum.is_float() || sum == DType::I32 && window.op != WindowOp::Max)
             && window.strides[last] <= 2
             && window.x.strides[2 + last] == 1
             && window.epilogue.accesses.iter().chain([out]).all(regular);
@@ -262,7 +263,8 @@ impl<'a, 'b> Loops<'a, 'b> {
             WindowOp::Norm { p } => sum + b.prim(Prim::Pow, &[x.abs(), b.constant(self.ty(), *p)]),
             WindowOp::Weighted { w, .. } => {
                 let weight = b.load(self.args.buf(w.arg), index(b, w, &[&[row.channel], taps].concat()));
-                b.fma(weight.cast(self.sum).splat(self.lanes), x, sum)
+                let weight = weight.cast(self.sum).splat(self.lanes);
+                if self.sum.is_float() { b.fma(weight, x, sum) } else { sum + weight * x }
             }
         }
     }

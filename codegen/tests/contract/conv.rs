@@ -72,6 +72,35 @@ impl Sizes<'_> {
         }
     }
 
+    /// The convolution with the channels innermost, in and out.
+    fn check_channels_last(&self) {
+        for symbolic in [false, true] {
+            let mut conv = self.conv(symbolic);
+            let turn = |access: &mut Access, channels: i64| {
+                let rank = access.strides.len();
+                let channel = Dim::from(channels * self.groups);
+                access.strides[2..].iter_mut().for_each(|s| *s *= &channel);
+                access.strides[1] = if rank > 1 { Dim::ONE } else { Dim::ZERO };
+            };
+            turn(&mut conv.x, self.channels[0]);
+            turn(&mut conv.epilogue.out, self.channels[1]);
+            turn(&mut conv.epilogue.accesses[1], self.channels[1]);
+            self.check_conv(&conv);
+        }
+    }
+
+    /// The convolution of bytes.
+    fn check_integers(&self) {
+        let mut conv = self.conv(true);
+        conv.x.dtype = DType::U8;
+        let Operand::Strided(w) = &mut conv.w else { return };
+        w.dtype = DType::I8;
+        conv.epilogue.out.dtype = DType::I32;
+        conv.epilogue.accesses.iter_mut().for_each(|a| a.dtype = DType::I32);
+        conv.epilogue.f = Scalar::build(3, |_, x| x[0] + x[1] + x[2]);
+        self.check_conv(&conv);
+    }
+
     fn check(&self) {
         self.check_conv(&self.conv(false));
         self.check_conv(&self.conv(true));
@@ -89,10 +118,12 @@ impl Sizes<'_> {
         let x = self.batch * self.groups * ic * self.input.iter().product::<i64>();
         let w = self.groups * ic * oc * self.kernel.iter().product::<i64>();
         let lens = [x, w, self.groups * oc, y, y];
-        let args: Vec<Tensor> =
-            lens.iter().zip(1..).map(|(&n, i)| random(DType::F32, n as usize, i)).collect();
-        let mut expected: Vec<Vec<f64>> = args.iter().map(Tensor::to_f64s).collect();
         let Operand::Strided(weights) = &conv.w else { panic!("packed already") };
+        let [bias, more] = &conv.epilogue.accesses[..] else { panic!("other accesses") };
+        let dtypes = [conv.x.dtype, weights.dtype, bias.dtype, more.dtype, conv.epilogue.out.dtype];
+        let args: Vec<Tensor> =
+            lens.iter().zip(dtypes).zip(1..).map(|((&n, t), i)| random(t, n as usize, i)).collect();
+        let mut expected: Vec<Vec<f64>> = args.iter().map(Tensor::to_f64s).collect();
         each(&[&[self.batch, self.groups * oc], &output[..]].concat(), |at| {
             let (g, c) = (at[1] / oc, at[1] % oc);
             let mut sum = 0.0;
@@ -108,7 +139,7 @@ impl Sizes<'_> {
         });
         for constant in [true, false] {
             let (mut args, mut conv) = (args.clone(), conv.clone());
-            if constant && conv.depthwise().is_none() {
+            if constant && conv.as_window().is_none() {
                 args[1] = conv.pack(&args[1], &target()).unwrap();
             }
             let nest = conv.nest("conv", &target());
@@ -152,6 +183,8 @@ const PLAIN: Sizes<'static> = Sizes {
 fn padded_and_strided() {
     PLAIN.check();
     Sizes { channels: [500, 30], input: &[5, 6], ..PLAIN }.check();
+    PLAIN.check_channels_last();
+    Sizes { strides: &[2, 2], channels: [20, 6], groups: 2, ..PLAIN }.check_channels_last();
     Sizes { strides: &[2, 2], ..PLAIN }.check();
     Sizes { strides: &[1, 3], pads: &[0, 2], ..PLAIN }.check();
     Sizes { pads: &[2, 0], pads_end: &[0, 3], dilations: &[2, 3], ..PLAIN }.check();
@@ -184,6 +217,8 @@ fn pointwise() {
     Sizes { channels: [40, 70], input: &[8, 8], ..pointwise }.check();
     Sizes { channels: [17, 9], strides: &[2, 2], ..pointwise }.check();
     Sizes { channels: [17, 9], input: &[3, 2], ..pointwise }.check();
+    Sizes { channels: [17, 9], input: &[1, 1], groups: 2, ..pointwise }.check();
+    Sizes { channels: [17, 9], ..pointwise }.check_channels_last();
 }
 
 #[test]
@@ -191,6 +226,8 @@ fn grouped_and_of_other_ranks() {
     Sizes { groups: 3, channels: [4, 7], ..PLAIN }.check();
     Sizes { groups: 5, channels: [1, 1], ..PLAIN }.check();
     Sizes { groups: 3, channels: [1, 2], ..PLAIN }.check();
+    Sizes { groups: 3, channels: [1, 2], ..PLAIN }.check_integers();
+    PLAIN.check_integers();
     Sizes { groups: 3, channels: [1, 5], ..PLAIN }.check();
     let line = Sizes {
         input: &[70],
