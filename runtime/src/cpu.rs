@@ -17,7 +17,7 @@ use crate::manifest::TargetProgram;
 
 pub(crate) use builtins::address as builtin_address;
 pub(crate) use features::has_feature;
-pub(crate) use file::MappedFile;
+pub use file::MappedFile;
 pub(crate) use memory::{Memory, Running};
 pub(crate) use pool::{Launch, Pool};
 

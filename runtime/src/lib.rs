@@ -29,6 +29,7 @@ mod session;
 
 pub use sardonyx_tensor as tensor;
 
+pub use cpu::MappedFile;
 pub use device::Device;
 pub use error::{Error, Result};
 pub use program::{Program, ProgramBuilder};

@@ -3,6 +3,7 @@ use super::error::ImportError;
 use super::proto::ModelProto;
 use bytes::Bytes;
 use prost::Message;
+use sardonyx_runtime::MappedFile;
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
@@ -12,9 +13,9 @@ pub(crate) struct Files {
     open: HashMap<PathBuf, Bytes>,
 }
 
-/// The bytes of a file.
+/// The bytes of a file, which tensors share.
 fn open(path: &Path) -> std::io::Result<Bytes> {
-    std::fs::read(path).map(Bytes::from)
+    MappedFile::open(path).map(Bytes::from_owner)
 }
 
 /// The model in a file, whose tensors share the file's bytes.
