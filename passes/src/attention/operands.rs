@@ -71,7 +71,7 @@ impl Views {
 
     fn one_head(&self, g: &mut Graph, v: Value) -> Value {
         let shape = g.ty(v).shape.clone();
-        reshaped(g, v, &[self.batch.clone()], &shape[1..])
+        reshaped(g, v, std::slice::from_ref(&self.batch), &shape[1..])
     }
 
     /// `[…, r, c]` as `[batch, heads, r, c]`.
