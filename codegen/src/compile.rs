@@ -5,7 +5,7 @@ use crate::nest::Nest;
 use crate::plan::{self, Plan};
 use crate::target::TargetSpec;
 use crate::toolchain::{self, Options, ToolchainError, cache::Cache};
-use sardonyx_ir::Graph;
+use sardonyx_ir::{Graph, Op};
 use sardonyx_runtime::manifest::{Constraint, Place, Port};
 use sardonyx_runtime::{Error as ProgramError, ProgramBuilder};
 use sardonyx_tensor::{Dim, Tensor};
@@ -269,7 +269,8 @@ fn add_golden(builder: &mut ProgramBuilder<'_>, golden: &Golden<'_>) {
 
 /// The line that says where nodes run.
 fn placement(target: &str, graph: &Graph, lowered: &Lowered, kernels: usize) -> String {
-    let nodes = graph.order().len() - graph.inputs().len();
+    let is_input = |id| matches!(graph.node(id).op, Op::Input { .. });
+    let nodes = graph.order().into_iter().filter(|&id| !is_input(id)).count();
     format!("{target} {nodes}/{nodes} nodes ({} launches of {kernels} kernels)", lowered.nests.len())
 }
 

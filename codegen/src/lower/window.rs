@@ -9,7 +9,7 @@ use crate::kernel::window::{Window, WindowOp};
 use crate::nest::Nest;
 use sardonyx_ir::Op;
 use sardonyx_ir::scalar::Scalar;
-use sardonyx_tensor::Dim;
+use sardonyx_tensor::{DType, Dim};
 
 impl Lowerer<'_> {
     /// Pooling with its epilogue; the loops, and operations per element of the result.
@@ -69,6 +69,9 @@ impl Lowerer<'_> {
         let Op::Attention { scale, causal, softcap } = call.g.op(call.wire) else {
             panic!("bug: not an attention")
         };
+        if operands[0].ty.dtype == DType::F64 {
+            return Err("attention of f64 has no kernel".into());
+        }
         if !call.is_plain() {
             return Err("attention followed by other ops".into());
         }
