@@ -2,11 +2,13 @@
 pub mod attention;
 mod attention_few;
 pub mod conv;
+pub mod conv_shape;
 pub mod gemm;
 pub mod map;
 mod neighbours;
 mod point;
 pub mod recurrent;
+mod recurrent_cell;
 pub mod rows;
 pub mod special;
 pub mod tile;

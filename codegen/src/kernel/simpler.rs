@@ -40,7 +40,8 @@ impl Conv {
         let accesses = || self.epilogue.accesses.iter().chain([&self.epilogue.out, &self.x]);
         let whole = plain(&self.strides, 1) && self.input == self.output;
         let beside = self.x.strides[1] == 1 && self.epilogue.out.strides[1] == 1;
-        if !single && !(whole && beside && accesses().all(|a| self.pixel_stride(a).is_some())) {
+        let even = whole && beside && accesses().all(|a| self.pixel_stride(a).is_some());
+        if !(single || even) {
             return None;
         }
         // Over group, image, pixel, channel of the group.

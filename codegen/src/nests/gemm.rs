@@ -164,22 +164,29 @@ impl<'a, 'b> Loops<'a, 'b> {
         let left_of = self.left(batch, first, end);
         let view = |access: &Access| View::matrix(b, &self.args, access, batch);
         let writer = Writer::new(b, &gemm.epilogue, self.sum, self.stage, view);
-        let ragged = !gemm.m.known().is_some_and(|m| m % self.shape.rows == 0);
+        let ragged = gemm.m.known().is_none_or(|m| m % self.shape.rows != 0);
         b.for_(0, self.parts, |part| {
             let (from, depth) = self.part(part);
             b.for_step(LoopKind::Serial, first, end, self.shape.rows, |i| {
-                let tile = Tile::zeros(b, self.shape, self.sum);
-                let write = || {
-                    writer.write(&tile, &Spot { row: i, column, rows: ragged.then(|| m - i), columns: left })
+                let tile = |shape: Shape| {
+                    let tile = Tile::zeros(b, shape, self.sum);
+                    let sums = |r: i64| (i - first + r) * shape.width();
+                    if let Some(buf) = self.sums {
+                        b.if_(part.gt(0), || tile.resume(b, buf, sums));
+                    }
+                    tile.multiply(b, &left_of(i, shape.rows).after(from), &right.after(from), depth);
+                    let rows = (ragged && shape.rows > 1).then(|| m - i);
+                    let write = || writer.write(&tile, &Spot { row: i, column, rows, columns: left });
+                    match self.sums {
+                        Some(buf) => b.if_else(part.lt(self.parts - 1), || tile.spill(b, buf, sums), write),
+                        None => write(),
+                    }
                 };
-                let sums = |r: i64| (i - first + r) * self.shape.width();
-                if let Some(buf) = self.sums {
-                    b.if_(part.gt(0), || tile.resume(b, buf, sums));
-                }
-                tile.multiply(b, &left_of(i).after(from), &right.after(from), depth);
-                match self.sums {
-                    Some(buf) => b.if_else(part.lt(self.parts - 1), || tile.spill(b, buf, sums), write),
-                    None => write(),
+                // A single row is common where the number of rows is not known: a step of text generation.
+                if gemm.m.is_known() || matches!(gemm.a, Operand::Packed(_)) {
+                    tile(self.shape);
+                } else {
+                    b.if_else((m - i).eq(1), || tile(Shape { rows: 1, ..self.shape }), || tile(self.shape));
                 }
             });
         });
@@ -275,10 +282,10 @@ impl<'a, 'b> Loops<'a, 'b> {
         batch: &[Expr<'b>],
         first: Expr<'b>,
         end: Expr<'b>,
-    ) -> impl Fn(Expr<'b>) -> Left<'b> + use<'b> {
-        let (b, tile) = (self.b, self.shape.rows);
+    ) -> impl Fn(Expr<'b>, i64) -> Left<'b> + use<'b> {
+        let b = self.b;
         let k = b.dim(&self.gemm.k);
-        let even = self.gemm.m.known().is_some_and(|m| m % tile == 0);
+        let even = self.gemm.m.known().is_some_and(|m| m % self.shape.rows == 0);
         let (buf, base, origin, row, step) = match (&self.gemm.a, self.rows) {
             (Operand::Packed(p), _) => {
                 let base = p.strides.iter().zip(batch).fold(b.int(0), |sum, (&s, &i)| sum + i * s);
@@ -293,13 +300,13 @@ impl<'a, 'b> Loops<'a, 'b> {
                 (rows, b.int(0), Some(first), k, b.int(1))
             }
         };
-        move |i| {
+        move |i, count| {
             let place = |r: i64| match origin {
                 None => base + i * k + r,
                 Some(origin) if even || r == 0 => base + (i + r - origin) * row,
                 Some(origin) => base + ((i + r).min(end - 1) - origin) * row,
             };
-            Left { buf, rows: (0..tile).map(place).collect(), step }
+            Left { buf, rows: (0..count).map(place).collect(), step }
         }
     }
 
@@ -335,5 +342,5 @@ fn block(gemm: &Gemm, shape: Shape, packs: bool) -> i64 {
         gemm.batch.iter().chain([&gemm.n.ceil_div(shape.width())]).map(Dim::known).product();
     let wanted = ITEMS / others.unwrap_or(1).clamp(1, ITEMS);
     let tiles = ceil_div(m, shape.rows);
-    (ceil_div(tiles, wanted).max(few).min(tiles).min(64)).max(1) * shape.rows
+    ceil_div(tiles, wanted).max(few).min(tiles).clamp(1, 64) * shape.rows
 }

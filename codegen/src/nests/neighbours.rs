@@ -1,6 +1,6 @@
 //! Gathers the inputs that a tile of output pixels sees into columns: row `(channel, taps)` of the result
 //! holds for each pixel of the tile the input element of that channel at that tap, 0 outside the input.
-use super::conv::Axis;
+use super::conv_shape::Axis;
 use super::tile::transposed;
 use crate::nest::{Buf, Builder, Expr, LoopKind, Ty};
 use sardonyx_tensor::{DType, Dim};

@@ -297,11 +297,11 @@ impl<'a, 'b> Loops<'a, 'b> {
             (low, b.dim(&(&w.input[axis] + if padding { w.pads_end[axis] } else { 0 })))
         };
         sum.rows.set(1);
-        for axis in 0..self.last {
+        for (axis, &output) in outer.iter().enumerate() {
             let (low, high) = bounds(axis);
             let count = b.var(b.int(0));
             b.for_(0, w.kernel[axis], |u| {
-                let position = self.position(axis, outer[axis], u);
+                let position = self.position(axis, output, u);
                 count.add(position.ge(low).and(position.lt(high)).select(b.int(1), b.int(0)));
             });
             sum.rows.update(|rows| rows * count.get());

@@ -1,4 +1,5 @@
 //! Contractions compiled for this machine equal plain loops in double precision.
+#![allow(clippy::unwrap_used)]
 mod attention;
 #[path = "../common/mod.rs"]
 mod common;

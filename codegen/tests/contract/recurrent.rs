@@ -47,7 +47,7 @@ impl Case {
         let mut args = vec![floats(s * n * gates * h, 1), floats(gates * h * h, 2), floats(n * h, 3)];
         match &mut cell {
             Cell::Gru { bias: Some(bias), .. } => {
-                *bias = matrix(args.len(), &[hidden.clone()]);
+                *bias = matrix(args.len(), std::slice::from_ref(&hidden));
                 args.push(floats(h, 4));
             }
             Cell::Lstm { peepholes: Some(p), initial_cell, .. } => {
@@ -59,7 +59,7 @@ impl Case {
         }
         let lengths = self.lengths.as_ref().map(|l| {
             args.push(Tensor::from_i64s(DType::I32, [l.len()], l.iter().copied()));
-            Access::row_major(args.len() - 1, DType::I32, &[batch.clone()])
+            Access::row_major(args.len() - 1, DType::I32, std::slice::from_ref(&batch))
         });
         let y = matrix(args.len(), &[steps.clone(), batch.clone(), hidden.clone()]);
         let last = matrix(args.len() + 1, &state);
