@@ -14,7 +14,9 @@ use sardonyx_ir::rewrite::{Check, Match, Rule, RuleSet, need, rule, rule_if};
 use sardonyx_tensor::DType;
 
 pub(crate) fn rules() -> RuleSet {
-    RuleSet::new([identities(), constants(), powers(), casts(), choices()].into_iter().flatten().collect())
+    RuleSet::new(
+        [identities(), constants(), powers(), means(), casts(), choices()].into_iter().flatten().collect(),
+    )
 }
 
 /// A guard: the result is a float.
@@ -94,6 +96,24 @@ fn powers() -> Vec<Rule> {
     ]
 }
 
+fn means() -> Vec<Rule> {
+    vec![rule_if(
+        "mean",
+        |[x, c]| x.reduce_sum(vec![]) * c,
+        |m| {
+            float(m)?;
+            let Op::ReduceSum { axes } = m.op("reduce_sum") else { panic!("bug: not a sum") };
+            let shape = &m.graph().ty(m.var(0)).shape;
+            let axis = |a: &i64| m.var_type(0).axis(*a).map(|a| shape[a].known());
+            let sizes: Option<Vec<i64>> = axes.iter().map(axis).collect::<Result<_, _>>()?;
+            let count = sizes.ok_or("the sizes are not known")?.iter().product::<i64>() as f64;
+            need((m.number(1)? * count - 1.0).abs() < 1e-6, "another factor")?;
+            Ok(axes.clone())
+        },
+        |[x, _], axes| x.reduce_mean(axes.clone()),
+    )]
+}
+
 /// The type a cast makes.
 fn target(op: &Op) -> DType {
     let Op::Cast { to } = op else { panic!("bug: not a cast") };
@@ -164,6 +184,8 @@ fn choices() -> Vec<Rule> {
             },
             |[x, _], b| x.clip(0.0, *b),
         ),
+        rule("max_inf", |[x]| x.max(x.num(f64::NEG_INFINITY)), |[x]| x),
+        rule("min_inf", |[x]| x.min(x.num(f64::INFINITY)), |[x]| x),
         rule_if("relu", |[x]| x.max(x.num(0.0)), float, |[x], ()| x.relu()),
         rule_if(
             "relu",

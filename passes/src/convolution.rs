@@ -5,15 +5,16 @@
 //! %0 = conv(%x, %w)
 //! %1 = batch_norm(%0, %s, %b, %m, %v)      →      %0 = conv(%x, %w', %b')
 //! ```
-//! The new weights are expressions of constants; `fold` computes them.
+//! Zeros that are padded before a convolution become its padding. The new weights are expressions of constants; `fold` computes them.
 use crate::pattern::is_constant;
 use sardonyx_ir::OpBuilder;
 use sardonyx_ir::ops::Op;
+use sardonyx_ir::ops::attribute::PadMode;
 use sardonyx_ir::rewrite::{Check, Match, Pat, Rule, RuleSet, Val, need, rule_if};
 use sardonyx_tensor::Dim;
 
 pub(crate) fn rules() -> RuleSet {
-    RuleSet::new(vec![batch_norm(), scale(false), scale(true), shift(), shift_bias()])
+    RuleSet::new(vec![batch_norm(), scale(false), scale(true), shift(), shift_bias(), pad(false), pad(true)])
 }
 
 fn batch_norm() -> Rule {
@@ -100,4 +101,38 @@ fn shift_bias() -> Rule {
         |m| Ok((m.op("conv").clone(), per_channel(m, 2)?)),
         |[x, w, c, b], (op, channels)| Val::apply(op.clone(), &[x, w, b + c.reshape(channels.clone())]),
     )
+}
+
+/// `conv(pad(x, 0), w)`, with a bias or without.
+fn pad(bias: bool) -> Rule {
+    if bias {
+        return rule_if(
+            "conv_pad",
+            |[x, zero, w, b]| conv(&[x.pad(zero, vec![], vec![], PadMode::Constant), w, b]),
+            padded,
+            |[x, _, w, b], op| Val::apply(op.clone(), &[x, w, b]),
+        );
+    }
+    rule_if(
+        "conv_pad",
+        |[x, zero, w]| conv(&[x.pad(zero, vec![], vec![], PadMode::Constant), w]),
+        padded,
+        |[x, _, w], op| Val::apply(op.clone(), &[x, w]),
+    )
+}
+
+/// The convolution with what is padded before it added to its own padding.
+fn padded(m: &Match) -> Check<Op> {
+    let Op::Pad { before, after, mode } = m.op("pad") else { panic!("bug: not a pad") };
+    need(*mode == PadMode::Constant && m.number(1)? == 0.0, "it does not pad zeros")?;
+    let known = |dims: &[Dim]| dims.iter().map(Dim::known).collect::<Option<Vec<i64>>>();
+    let (Some(before), Some(after)) = (known(before), known(after)) else {
+        return Err("the padding is not known".into());
+    };
+    need(before[..2] == [0, 0] && after[..2] == [0, 0], "images or channels are padded")?;
+    need(before.iter().chain(&after).all(|&n| n >= 0), "it crops")?;
+    let mut op = m.op("conv").clone();
+    let Op::Conv { pads, .. } = &mut op else { panic!("bug: not a convolution") };
+    pads.iter_mut().zip(before[2..].iter().chain(&after[2..])).for_each(|(p, more)| *p += more);
+    Ok(op)
 }

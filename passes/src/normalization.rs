@@ -41,64 +41,103 @@ fn mean(x: Pat) -> Pat {
     x.reduce_mean(vec![])
 }
 
-fn layer<'g>([x, _]: [Val<'g>; 2], &(axes, epsilon): &(i64, f64)) -> Val<'g> {
-    x.layer_norm(x.num(1.0), axes, epsilon)
-}
-
-fn rms<'g>([x, _]: [Val<'g>; 2], &(axes, epsilon): &(i64, f64)) -> Val<'g> {
-    x.rms_norm(x.num(1.0), axes, epsilon)
-}
-
 fn narrow_norm<'g>([x, _]: [Val<'g>; 2], (narrow, op): &(Value, Op)) -> Val<'g> {
     let x = x.other(*narrow);
     Val::apply(op.clone(), &[x, x.num(1.0)])
 }
 
-/// Normalizations with a scale of 1. Those that subtract the mean go first: what they leave is also the
-/// root mean square form.
+/// A way to write a normalization of `x` with a number `e` under the root.
+type Form = for<'a> fn(Pat<'a>, Pat<'a>) -> Pat<'a>;
+/// The normalization of a value with a scale.
+type Norm = for<'g> fn(Val<'g>, Val<'g>, i64, f64) -> Val<'g>;
+
+/// The variance as mean square of deviations.
+fn deviations<'a>(x: Pat<'a>, e: Pat<'a>) -> Pat<'a> {
+    let d = OpBuilder::sub(x, mean(x));
+    d * (mean(d * d) + e).rsqrt()
+}
+
+/// The same with a division.
+fn deviations_over_root<'a>(x: Pat<'a>, e: Pat<'a>) -> Pat<'a> {
+    let d = OpBuilder::sub(x, mean(x));
+    OpBuilder::div(d, (mean(d * d) + e).sqrt())
+}
+
+/// The variance as mean square less squared mean.
+fn moments<'a>(x: Pat<'a>, e: Pat<'a>) -> Pat<'a> {
+    let average = mean(x);
+    let variance = OpBuilder::sub(mean(x * x), average * average);
+    OpBuilder::sub(x, average) * (variance.relu() + e).rsqrt()
+}
+
+fn root_mean_square<'a>(x: Pat<'a>, e: Pat<'a>) -> Pat<'a> {
+    x * (mean(x * x) + e).rsqrt()
+}
+
+fn over_root_mean_square<'a>(x: Pat<'a>, e: Pat<'a>) -> Pat<'a> {
+    OpBuilder::div(x, (mean(x * x) + e).sqrt())
+}
+
+/// The rules for one form: alone, and with a scale, which may have been multiplied with the root first.
+fn norm(name: &'static str, form: Form, make: Norm) -> [Rule; 2] {
+    let scaled = rule_if(
+        name,
+        move |[x, e, w]| form(x, e) * w,
+        |m| {
+            let (axes, epsilon) = trailing(m, 1)?;
+            Ok((axes, epsilon, parameter(m, 2, axes)?))
+        },
+        move |[x, _, w], (axes, epsilon, shape)| make(x, w.reshape(shape.clone()), *axes, *epsilon),
+    );
+    let alone = rule_if(
+        name,
+        move |[x, e]| form(x, e),
+        |m| trailing(m, 1),
+        move |[x, _], (axes, epsilon)| make(x, x.num(1.0), *axes, *epsilon),
+    );
+    [scaled, alone]
+}
+
+/// Normalizations without bias. Those that subtract the mean go first: what they leave is also the root mean
+/// square form.
 fn standardized() -> Vec<Rule> {
-    let numbers = |m: &Match| trailing(m, 1);
-    vec![
-        rule_if(
-            "layer_norm",
-            |[x, e]| {
-                let d = OpBuilder::sub(x, mean(x));
-                d * (mean(d * d) + e).rsqrt()
-            },
-            numbers,
-            layer,
-        ),
-        rule_if(
-            "layer_norm",
-            |[x, e]| {
-                let d = OpBuilder::sub(x, mean(x));
-                OpBuilder::div(d, (mean(d * d) + e).sqrt())
-            },
-            numbers,
-            layer,
-        ),
-        rule_if(
-            "layer_norm",
-            |[x, e, scale, bias]| {
-                let average = mean(x);
-                let d = OpBuilder::sub(x, average);
-                let factor = (mean(d * d) + e).rsqrt() * scale;
-                x * factor + OpBuilder::sub(bias, average * factor)
-            },
-            |m| {
-                let (axes, epsilon) = trailing(m, 1)?;
-                Ok((axes, epsilon, parameter(m, 2, axes)?, parameter(m, 3, axes)?))
-            },
-            |[x, _, scale, bias], (axes, epsilon, scale_shape, bias_shape)| {
-                let (scale, bias) = (scale.reshape(scale_shape.clone()), bias.reshape(bias_shape.clone()));
-                Val::apply(Op::LayerNorm { axes: *axes, epsilon: *epsilon }, &[x, scale, bias])
-            },
-        ),
-        rule_if("rms_norm", |[x, e]| x * (mean(x * x) + e).rsqrt(), numbers, rms),
-        rule_if("rms_norm", |[x, e]| OpBuilder::div(x, (mean(x * x) + e).sqrt()), numbers, rms),
+    let layer: Norm = |x, scale, axes, epsilon| x.layer_norm(scale, axes, epsilon);
+    let rms: Norm = |x, scale, axes, epsilon| x.rms_norm(scale, axes, epsilon);
+    let forms: [(&'static str, Form, Norm); 5] = [
+        ("layer_norm", deviations, layer),
+        ("layer_norm", deviations_over_root, layer),
+        ("layer_norm", moments, layer),
+        ("rms_norm", root_mean_square, rms),
+        ("rms_norm", over_root_mean_square, rms),
+    ];
+    let mut rules = vec![shifted()];
+    rules.extend(forms.into_iter().flat_map(|(name, form, make)| norm(name, form, make)));
+    rules.extend([
         rule_if("norm_cast", |[x, s]| x.layer_norm(s, 1, 0.0).cast(DType::F32), between_casts, narrow_norm),
         rule_if("norm_cast", |[x, s]| x.rms_norm(s, 1, 0.0).cast(DType::F32), between_casts, narrow_norm),
-    ]
+    ]);
+    rules
+}
+
+/// `x * factor + (bias - mean * factor)`, as batch normalization is written out.
+fn shifted() -> Rule {
+    rule_if(
+        "layer_norm",
+        |[x, e, scale, bias]| {
+            let average = mean(x);
+            let d = OpBuilder::sub(x, average);
+            let factor = (mean(d * d) + e).rsqrt() * scale;
+            x * factor + OpBuilder::sub(bias, average * factor)
+        },
+        |m| {
+            let (axes, epsilon) = trailing(m, 1)?;
+            Ok((axes, epsilon, parameter(m, 2, axes)?, parameter(m, 3, axes)?))
+        },
+        |[x, _, scale, bias], (axes, epsilon, scale_shape, bias_shape)| {
+            let (scale, bias) = (scale.reshape(scale_shape.clone()), bias.reshape(bias_shape.clone()));
+            Val::apply(Op::LayerNorm { axes: *axes, epsilon: *epsilon }, &[x, scale, bias])
+        },
+    )
 }
 
 /// The shape of a parameter without leading axes of 1, if it belongs to the last axes.

@@ -166,6 +166,10 @@ impl Work {
         for _ in 0..=depth {
             let mut above = Vec::new();
             for &id in &level {
+                // A constant's other users match as before, and there may be very many.
+                if matches!(g.node(id).op, Op::Const { .. }) {
+                    continue;
+                }
                 if self.queued.insert(id) {
                     self.queue.push_back(id);
                 }

@@ -222,9 +222,13 @@ fn number(g: &Graph, leaf: Leaf) -> Option<f64> {
     }
 }
 
-/// 0 and 1 are exact; other numbers are written with few digits.
+/// 0, 1 and infinities are exact; other numbers are written with few digits.
 fn close(wanted: f64, x: f64) -> bool {
-    if wanted == 0.0 || wanted == 1.0 { x == wanted } else { (x - wanted).abs() <= 1e-4 * wanted.abs() }
+    if wanted == 0.0 || wanted == 1.0 || wanted.is_infinite() {
+        x == wanted
+    } else {
+        (x - wanted).abs() <= 1e-4 * wanted.abs()
+    }
 }
 
 /// A way to read a value as a chain of so many leaves, and the nodes of the chain.

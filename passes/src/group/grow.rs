@@ -55,11 +55,14 @@ fn take_in(r: &mut Regions, region: usize, root: usize, operand: usize) -> bool 
     if inputs.len() > MAX_OPERANDS {
         return false;
     }
-    let needed: Vec<usize> = a.nodes.iter().copied().filter(|&n| r.needed_outside(n, &both)).collect();
+    // Copies of nodes that live elsewhere stay copies.
+    let (own, copies): (Vec<usize>, Vec<usize>) = a.nodes.iter().partition(|&&n| r.home(n) == from);
+    let needed: Vec<usize> = own.iter().copied().filter(|&n| r.needed_outside(n, &both)).collect();
     if needed.is_empty() || shares_outputs(r, &needed, &kind, root, &both) {
-        for n in a.nodes.clone() {
+        for n in own {
             r.assign(n, region);
         }
+        r.regions[region].nodes.extend(copies);
     } else if is_free(r, from, operand) {
         let copies = a.nodes.clone();
         r.regions[region].nodes.extend(copies);
@@ -182,7 +185,7 @@ fn fits(r: &Regions, a: usize, b: usize) -> bool {
 fn shares_outputs(r: &Regions, needed: &[usize], kind: &Kind, root: usize, both: &BTreeSet<usize>) -> bool {
     let of_output = |n: usize| match kind {
         Kind::Rows { .. } => kind.on_domain(r.shape(n)),
-        _ => r.shape(n) == r.shape(root) && class(r.op(n)) == Class::Pointwise,
+        _ => r.shape(n) == r.shape(root),
     };
     class(r.op(root)) != Class::Movement
         && needed.iter().all(|&n| of_output(n))

@@ -77,17 +77,31 @@ fn reshape_down(g: &mut Graph, id: NodeId, op: &Op) -> Option<&'static str> {
         moved.push(match reshaped(g, v) {
             Some(x) if g.ty(x).shape == from => x,
             _ if ty.rank() <= kept || ty.rank() == 0 => v,
-            _ if bare.len() <= kept && bare.len() < shape.len() => {
+            _ => {
+                let short = (bare.len() <= kept && bare.len() < shape.len()).then_some(bare);
+                let shape = short.or_else(|| squeezed(&ty.shape, &shape, &from))?;
                 g.origin = g.node(v.node).origin.clone();
-                g.add(Op::Reshape { shape: bare }, &[v]).ok()?
+                g.add(Op::Reshape { shape }, &[v]).ok()?
             }
-            _ => return None,
         });
     }
     let new = put(g, id, op.clone(), &moved);
     let new = g.add(Op::Reshape { shape }, &[new]).expect("as many elements as before");
     g.replace(result, new);
     Some("reshape_down")
+}
+
+/// The shape that broadcasts to `from` as `operand` does to `shape`, where those two differ by axes of 1.
+/// `None` where an operand of that many elements would rather be moved itself.
+fn squeezed(operand: &[Dim], shape: &[Dim], from: &[Dim]) -> Option<Vec<Dim>> {
+    let wide = |dims: &[Dim]| dims.iter().filter(|d| **d != Dim::ONE).cloned().collect::<Vec<_>>();
+    if wide(shape) != wide(from) || operand == shape {
+        return None;
+    }
+    let missing = shape.len() - operand.len();
+    let aligned = |i: usize| if i < missing { Dim::ONE } else { operand[i - missing].clone() };
+    let mut kept = (0..shape.len()).filter(|&i| shape[i] != Dim::ONE).map(aligned);
+    from.iter().map(|d| if *d == Dim::ONE { Some(Dim::ONE) } else { kept.next() }).collect()
 }
 
 /// How often a value stands in a list.
