@@ -146,12 +146,15 @@ impl Tracer<'_> {
             parts.push((self.pull(operand, from, here)?, end.clone()));
             begin = end;
         }
-        let place = self.position(at[axis].clone(), DType::I64);
         let (mut result, _) = parts.pop().ok_or("a concat of nothing")?;
         for (part, end) in parts.into_iter().rev() {
-            let end = self.position(Index::constant(end), DType::I64);
-            let f = Scalar::build(4, |_, x| x[0].lt(x[1]).select(x[2], x[3]));
-            result = self.body.add(Value::Apply { f, args: vec![place, end, part, result] }, dtype);
+            result = match self.guarded(None, &at[axis], &end, true) {
+                None => part,
+                Some(here) => {
+                    let f = Scalar::build(3, |_, x| x[0].select(x[1], x[2]));
+                    self.body.add(Value::Apply { f, args: vec![here, part, result] }, dtype)
+                }
+            };
         }
         Ok(result)
     }

@@ -164,7 +164,7 @@ impl Lowerer<'_> {
         let flops = Dim::product(&map.domain) * map.body.flops();
         self.add_constants(g, &constants, &mut args);
         args.extend(outputs);
-        let nest = nests::map::nest(&map, &name(label));
+        let nest = nests::map::nest(&map, &name(label), self.target);
         self.launch(nest, args, describe(label, g.ty(g.outputs()[0])), flops);
         Ok(())
     }

@@ -1,23 +1,31 @@
 //! Loops of map kernels: a work item is a run of rows, a row is a nest of loops over the inner axes, the
 //! innermost one vectorized.
+mod segments;
+mod tiles;
+
 use super::point::{self, Point};
 use crate::kernel::body::{Store, ValueId};
 use crate::kernel::pointwise::Map;
-use crate::nest::{Buf, Builder, Expr, LoopKind, Nest};
+use crate::nest::{Buf, Builder, Expr, Nest};
+use crate::target::TargetSpec;
 use sardonyx_tensor::Dim;
+use segments::Segments;
+use tiles::Tiles;
 
 /// The nest of a simplified map.
-pub fn nest(map: &Map, name: &str) -> Nest {
+pub fn nest(map: &Map, name: &str, target: &TargetSpec) -> Nest {
     let b = Builder::new(name);
     let grid = {
         let mut p = Point::new(&b, &map.body, map.domain.len(), 0);
         let outputs = map.stores.iter().map(|s| b.output(&format!("out{}", s.output), s.dtype)).collect();
         let needed = (0..map.body.values.len()).collect();
-        let loops = Loops { map, outputs, needed };
+        let loops = Loops { map, outputs, needed, segments: Segments::of(map) };
         p.prepare(&loops.needed);
         if map.domain.is_empty() {
             loops.stores(&mut p);
             Dim::ONE
+        } else if let Some(tiles) = Tiles::of(map, target) {
+            tiles.items(&loops, &mut p)
         } else {
             loops.items(&mut p)
         }
@@ -29,6 +37,7 @@ struct Loops<'a> {
     map: &'a Map,
     outputs: Vec<Buf>,
     needed: Vec<ValueId>,
+    segments: Segments,
 }
 
 impl Loops<'_> {
@@ -69,8 +78,9 @@ impl Loops<'_> {
     fn inner<'b>(&self, p: &mut Point<'_, 'b>, axis: usize, range: (Expr<'b>, Expr<'b>)) {
         let b = p.b;
         if axis + 1 == self.map.domain.len() {
-            let body = |i| p.with_axes([(axis, i)], |p| self.stores(p));
-            return b.for_step(LoopKind::Vectorize, range.0, range.1, 1, body);
+            return self.segments.run(p, range, &mut |p, range| {
+                b.vectorize(range.0, range.1, |i| p.with_axes([(axis, i)], |p| self.stores(p)));
+            });
         }
         b.for_(0, &self.map.domain[axis], |i| {
             p.with_axes([(axis, i)], |p| {

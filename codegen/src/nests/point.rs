@@ -60,6 +60,10 @@ impl<'a, 'b> Point<'a, 'b> {
     pub fn coordinate(&self, axis: usize) -> Expr<'b> {
         self.axes[axis].expect("an axis should have a coordinate where it is used")
     }
+    /// The buffer of an argument.
+    pub fn input(&self, arg: usize) -> Buf {
+        self.inputs[arg]
+    }
     /// The axes a value varies with.
     pub fn varies(&self, id: ValueId) -> u64 {
         self.varies[id]
