@@ -18,13 +18,18 @@ pub struct Timing {
     pub nodes: usize,
 }
 
+/// Is told the name of a pass and the change it made.
+type Show<'a> = dyn FnMut(&str, &str) + 'a;
+/// Is shown the graph after a pass, with the pass' name.
+type Observe<'a> = dyn FnMut(&str, &Graph) + 'a;
+
 /// Runs passes on graphs.
 pub struct Driver<'a> {
     options: &'a Options,
     /// The name of a pass or `all`, and what to do with its name and the change it made.
-    dump: Option<(String, &'a mut dyn FnMut(&str, &str))>,
+    dump: Option<(String, &'a mut Show<'a>)>,
     /// Is shown the graph after every pass.
-    observer: Option<&'a mut dyn FnMut(&str, &Graph)>,
+    observer: Option<&'a mut Observe<'a>>,
     timings: Vec<Timing>,
 }
 

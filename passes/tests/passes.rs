@@ -9,6 +9,7 @@
 //! For each: the text form round-trips, the verifier accepts the graph before and after, reference values on
 //! random inputs are the same before and after at two sizes of every symbol, running the passes again changes
 //! nothing, and the result with the list of rewrites is a snapshot.
+#![allow(clippy::unwrap_used)]
 use sardonyx_ir::{Graph, interp, text, verify};
 use sardonyx_passes::{Driver, Options, PASSES, pass};
 use sardonyx_tensor::{Bindings, Tensor};

@@ -17,19 +17,19 @@ enum Column {
     Ints(Vec<i128>),
     /// The same number everywhere, of whatever type it meets.
     Literal {
-        float: [f64; BLOCK],
-        int: [i128; BLOCK],
+        float: Vec<f64>,
+        int: Vec<i128>,
     },
 }
 
 impl Column {
     fn literal(x: f64) -> Column {
-        Column::Literal { float: [x; BLOCK], int: [x as i128; BLOCK] }
+        Column::Literal { float: vec![x; BLOCK], int: vec![x as i128; BLOCK] }
     }
     fn floats(&self) -> Cow<'_, [f64]> {
         match self {
             Column::Floats(v) => v.into(),
-            Column::Literal { float, .. } => float.as_slice().into(),
+            Column::Literal { float, .. } => float.into(),
             // A choice between literals, whose type was open.
             Column::Ints(v) => v.iter().map(|&x| x as f64).collect(),
         }
@@ -37,7 +37,7 @@ impl Column {
     fn ints(&self) -> Cow<'_, [i128]> {
         match self {
             Column::Ints(v) => v.into(),
-            Column::Literal { int, .. } => int.as_slice().into(),
+            Column::Literal { int, .. } => int.into(),
             Column::Floats(v) => v.iter().map(|&x| x as i128).collect(),
         }
     }

@@ -221,7 +221,7 @@ fn loop_types(
         for &out in &body.outputs()[1 + carried..] {
             let ty = renamed(body.ty(out), &names);
             let ty = merged(&ty, &ty, &invariant, fresh)?;
-            types.push(ty.with_shape([&[count.clone()], &ty.shape[..]].concat()));
+            types.push(ty.with_shape([std::slice::from_ref(&count), &ty.shape[..]].concat()));
         }
     }
     Ok(types)

@@ -88,7 +88,7 @@ fn infer_regions(cx: &mut Infer, columns: i64, height: i64, width: i64) -> Resul
     if x.rank() != 4 || !x.dtype.is_float() || rois.rank() != 2 || rois.dtype != x.dtype {
         return Err(format!("{}: floats [n,c,h,w] and regions", cx.listed()));
     }
-    if rois.shape[1] != Dim::from(columns) || height < 1 || width < 1 {
+    if rois.shape[1] != columns || height < 1 || width < 1 {
         return Err(format!("{rois}: {columns} numbers a region, for {height} by {width}"));
     }
     if x.shape[2..].iter().any(|d| *d == 0) {

@@ -38,6 +38,9 @@ pub(crate) use values::MAX_ELEMENTS;
 use crate::types::Type;
 use sardonyx_tensor::{Dim, Tensor};
 
+/// The results of an op from its operands, given the types of the results.
+pub type Eval = fn(&Op, &[Tensor], &[Type]) -> Result<Vec<Tensor>, String>;
+
 /// What a `via` op is: its type rule and its reference value.
 pub struct Definition {
     /// The types of the results, from the op's attributes and the operand types.
@@ -45,7 +48,7 @@ pub struct Definition {
     /// The results, accumulated in f64, from operands whose shapes the type rule has accepted. All
     /// dimensions in attributes and in the given result types are known. Fails where the elements have no
     /// meaning (an index out of range).
-    pub eval: fn(&Op, &[Tensor], &[Type]) -> Result<Vec<Tensor>, String>,
+    pub eval: Eval,
 }
 
 /// The most results of an op.

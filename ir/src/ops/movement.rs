@@ -38,7 +38,7 @@ pub(super) const BIND: Definition = Definition {
     infer: |op, cx| {
         attributes!(op, Bind { dims });
         let x = cx.operand(0);
-        if x.dtype != DType::I64 || x.elements() != Dim::from(dims.len() as i64) {
+        if x.dtype != DType::I64 || x.elements() != dims.len() as i64 {
             return Err(format!("{} names for {x}", dims.len()));
         }
         Ok(vec![x.clone()])
@@ -124,8 +124,8 @@ pub(super) const SLICE: Definition = Definition {
                 continue;
             };
             let last = size.checked_sub(1).and_then(|k| k.checked_mul(*step)?.checked_add(start));
-            if size > 0 && !(0..n).contains(&start) || size > 0 && !last.is_some_and(|l| (0..n).contains(&l))
-            {
+            let inside = (0..n).contains(&start) && last.is_some_and(|l| (0..n).contains(&l));
+            if size > 0 && !inside {
                 return Err(format!("{size} elements from {start} on, step {step}, of {n}"));
             }
         }

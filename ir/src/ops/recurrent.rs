@@ -159,14 +159,14 @@ fn affine(matrix: &[f64], v: &[f64], bias: &[f64]) -> Vec<f64> {
 }
 
 /// A step: from the input to the new hidden state and cell, in place.
-type Step = fn(&Weights, bool, &[f64], &mut Vec<f64>, &mut [f64]);
+type Step = fn(&Weights, bool, &[f64], &mut [f64], &mut [f64]);
 
-fn rnn(p: &Weights, _: bool, x: &[f64], h: &mut Vec<f64>, _: &mut [f64]) {
+fn rnn(p: &Weights, _: bool, x: &[f64], h: &mut [f64], _: &mut [f64]) {
     let (gx, gh) = (affine(p.w, x, p.w_bias), affine(p.r, h, p.r_bias));
-    *h = gx.iter().zip(&gh).map(|(a, b)| p.functions[0].of(a + b, p.clip)).collect();
+    h.iter_mut().zip(gx.iter().zip(&gh)).for_each(|(h, (a, b))| *h = p.functions[0].of(a + b, p.clip));
 }
 
-fn gru(p: &Weights, linear_before_reset: bool, x: &[f64], h: &mut Vec<f64>, _: &mut [f64]) {
+fn gru(p: &Weights, linear_before_reset: bool, x: &[f64], h: &mut [f64], _: &mut [f64]) {
     let n = p.hidden;
     let (gx, gh) = (affine(p.w, x, p.w_bias), affine(p.r, h, p.r_bias));
     let gate = |k: usize| -> Vec<f64> {
@@ -185,7 +185,7 @@ fn gru(p: &Weights, linear_before_reset: bool, x: &[f64], h: &mut Vec<f64>, _: &
     }
 }
 
-fn lstm(p: &Weights, input_forget: bool, x: &[f64], h: &mut Vec<f64>, c: &mut [f64]) {
+fn lstm(p: &Weights, input_forget: bool, x: &[f64], h: &mut [f64], c: &mut [f64]) {
     let n = p.hidden;
     let (gx, gh) = (affine(p.w, x, p.w_bias), affine(p.r, h, p.r_bias));
     let [f, g, out] = [p.functions[0], p.functions[1], p.functions[2]];

@@ -40,9 +40,9 @@ fn resized(op: &Op, x: &Tensor, ty: &Type) -> Tensor {
         }
         shape[axis] = to[axis];
     }
-    for axis in 0..to.len() {
+    for (axis, outside) in outside.iter().enumerate() {
         let (outer, n, inner) = around(&to, axis);
-        let hit = (0..n).filter(|&k| outside[axis][k]);
+        let hit = (0..n).filter(|&k| outside[k]);
         for (k, o) in hit.flat_map(|k| (0..outer).map(move |o| (k, o))) {
             values[(o * n + k) * inner..][..inner].fill(*extrapolation);
         }

@@ -187,7 +187,7 @@ ops! {
     ThresholdedRelu thresholded_relu (x) { alpha: f64 = 1.0 }      map x.gt(alpha).select(x, 0.0);
     Elu        elu        (x)          { alpha: f64 = 1.0 }        map x.lt(0.0).select(x.expm1() * alpha, x);
     /// Klambauer et al. 2017.
-    Selu       selu       (x)          { alpha: f64 = 1.67326319217681884765625, gamma: f64 = 1.05070102214813232421875 } map (x.le(0.0).select(x.expm1() * alpha, x)) * gamma;
+    Selu       selu       (x)          { alpha: f64 = 1.673_263_192_176_818_8, gamma: f64 = 1.050_701_022_148_132_3 } map (x.le(0.0).select(x.expm1() * alpha, x)) * gamma;
     Celu       celu       (x)          { alpha: f64 = 1.0 }        map x.max(0.0) + ((x / alpha).expm1() * alpha).min(0.0);
     Sigmoid    sigmoid    (x)          {}                          map x.sigmoid();
     HardSigmoid hard_sigmoid (x)       { alpha: f64 = 0.2, beta: f64 = 0.5 } map (x * alpha + beta).max(0.0).min(1.0);
@@ -201,7 +201,7 @@ ops! {
     Gelu       gelu       (x)          {}                          map 0.5 * x * (1.0 + (x * FRAC_1_SQRT_2).erf());
     /// Its tanh approximation.
     GeluTanh   gelu_tanh  (x)          {}                          map gelu_tanh(x);
-    Shrink     shrink     (x)          { bias: f64 = 0.0, lambda: f64 = 0.5 } map x.lt(-lambda).select(x + bias, x.gt(lambda).select(x - bias, x - x));
+    Shrink     shrink     (x)          { bias: f64 = 0.0, lambda: f64 = 0.5 } map x.lt(-lambda).select(x + bias, x.gt(lambda).select(x - bias, 0.0));
     /// The same bits as a type of the same width.
     Bitcast    bitcast    (x)          { to: DType = (DType::I32) } via movement::BITCAST;
     // --- Shapes and movement ---------------------------------------------------------------------

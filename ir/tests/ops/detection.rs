@@ -53,8 +53,9 @@ fn regions_have_maxima() {
 #[test]
 fn slices_are_made_unique() {
     let x = i64s(&[6], &[2, 1, 1, 3, 4, 3]);
-    let found =
-        |call: &str, x: &Tensor| ops(call, &[x.clone()], 4).iter().map(Tensor::to_i64s).collect::<Vec<_>>();
+    let found = |call: &str, x: &Tensor| {
+        ops(call, std::slice::from_ref(x), 4).iter().map(Tensor::to_i64s).collect::<Vec<_>>()
+    };
     let sorted = [vec![1, 2, 3, 4], vec![1, 0, 3, 4], vec![1, 0, 0, 2, 3, 2], vec![2, 1, 2, 1]];
     assert_eq!(found("unique(%a) {count=k}", &x), sorted);
     let seen = [vec![2, 1, 3, 4], vec![0, 1, 3, 4], vec![0, 1, 1, 2, 3, 2], vec![1, 2, 2, 1]];

@@ -50,7 +50,7 @@ fn scatter_replaces_or_combines() {
 fn places_of_extremes() {
     let x = f32s(&[2, 3], &[1., 3., 3., -1., -1., 0.]);
     let place = |call: &str| {
-        let y = op(call, &[x.clone()]);
+        let y = op(call, std::slice::from_ref(&x));
         (y.shape().to_vec(), y.to_i64s())
     };
     assert_eq!(place("arg_max(%a) {axis=1}"), (vec![2, 1], vec![1, 2]));
@@ -63,7 +63,7 @@ fn places_of_extremes() {
 #[test]
 fn top_k_in_order() {
     let x = f32s(&[2, 4], &[1., 4., 4., 2., 7., 5., 6., 8.]);
-    let y = ops("top_k(%a) {k=2}", &[x.clone()], 2);
+    let y = ops("top_k(%a) {k=2}", std::slice::from_ref(&x), 2);
     check(&y[0], &[2, 2], &[4., 4., 8., 7.]);
     assert_eq!(y[1].to_i64s(), [1, 2, 3, 0]);
     let y = ops("top_k(%a) {k=1, axis=0, largest=false}", &[x], 2);
@@ -76,7 +76,7 @@ fn top_k_in_order() {
 #[test]
 fn running_sums_and_products() {
     let x = i64s(&[2, 3], &[1, 2, 3, 4, 5, 6]);
-    let run = |call: &str| op(call, &[x.clone()]).to_i64s();
+    let run = |call: &str| op(call, std::slice::from_ref(&x)).to_i64s();
     assert_eq!(run("cumsum(%a) {axis=1}"), [1, 3, 6, 4, 9, 15]);
     assert_eq!(run("cumsum(%a) {axis=1, exclusive=true}"), [0, 1, 3, 0, 4, 9]);
     assert_eq!(run("cumsum(%a) {axis=-1, reverse=true}"), [6, 5, 3, 15, 11, 6]);

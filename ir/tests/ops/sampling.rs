@@ -76,7 +76,7 @@ fn crops_extrapolate() {
 #[test]
 fn axes_are_independent() {
     let x = sample(&[2, 3, 4], 1);
-    let y = op("resize(%a) {sizes=[2, 6, 8], mode=linear}", &[x.clone()]);
+    let y = op("resize(%a) {sizes=[2, 6, 8], mode=linear}", std::slice::from_ref(&x));
     let rows = op("resize(%a) {sizes=[2, 6, 4], mode=linear}", &[x]);
     check(&op("resize(%a) {sizes=[2, 6, 8], mode=linear}", &[rows]), &[2, 6, 8], &y.to_f64s());
 }

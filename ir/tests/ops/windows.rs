@@ -11,7 +11,7 @@ const SAME: &str = "strides=[1], pads=[1, 1], dilations=[1]";
 fn max_pool_and_its_places() {
     let x = f32s(&[1, 1, 5], &[3., 1., 4., 1., 5.]);
     check(
-        &op(&format!("max_pool(%a) {{kernel=[3], {SAME}}}"), &[x.clone()]),
+        &op(&format!("max_pool(%a) {{kernel=[3], {SAME}}}"), std::slice::from_ref(&x)),
         &[1, 1, 5],
         &[3., 4., 4., 5., 5.],
     );
@@ -27,7 +27,7 @@ fn places_are_counted_row_or_column_major() {
     let places = |column_major: bool| {
         let attributes = "kernel=[2, 2], strides=[1, 1], pads=[0, 0, 0, 0], dilations=[1, 1]";
         let call = format!("max_pool_indices(%a) {{{attributes}, column_major={column_major}}}");
-        ops(&call, &[x.clone()], 2)[1].to_i64s()
+        ops(&call, std::slice::from_ref(&x), 2)[1].to_i64s()
     };
     assert_eq!(places(false), [4, 5, 10, 11]);
     assert_eq!(places(true), [3, 5, 9, 11]);
@@ -43,7 +43,7 @@ fn integers_have_a_maximum() {
 #[test]
 fn averages_count_padding_or_not() {
     let x = counted(&[1, 1, 4]);
-    let average = |more: &str| op(&format!("avg_pool(%a) {{kernel=[3], {more}}}"), &[x.clone()]);
+    let average = |more: &str| op(&format!("avg_pool(%a) {{kernel=[3], {more}}}"), std::slice::from_ref(&x));
     check(&average(SAME), &[1, 1, 4], &[0.5, 1., 2., 2.5]);
     check(&average(&format!("{SAME}, count_include_pad=true")), &[1, 1, 4], &[1. / 3., 1., 2., 5. / 3.]);
     // The last window hangs over the end by one: that tap is not counted, the padding is.
@@ -65,7 +65,7 @@ fn ceil_drops_a_window_beyond_the_end() {
 fn lp_pool_is_a_norm() {
     let x = f32s(&[1, 1, 4], &[3., -4., 1., 2.]);
     let call = |p| format!("lp_pool(%a) {{kernel=[2], strides=[2], pads=[0, 0], dilations=[1], p={p}}}");
-    check(&op(&call(2), &[x.clone()]), &[1, 1, 2], &[5., 5f64.sqrt()]);
+    check(&op(&call(2), std::slice::from_ref(&x)), &[1, 1, 2], &[5., 5f64.sqrt()]);
     check(&op(&call(1), &[x]), &[1, 1, 2], &[7., 3.]);
 }
 

@@ -107,7 +107,7 @@ fn only_splits(from: &[Dim], to: &[Dim]) -> bool {
         let mut product = Dim::ONE;
         while product != *d {
             match rest.next() {
-                Some(next) => product = product * next,
+                Some(next) => product *= next,
                 None => return false,
             }
         }

@@ -120,7 +120,7 @@ fn axis<'b>(
     }
     let f = |d: &Dim| b.dim(d).cast(DType::F64);
     let scale = given.map_or_else(|| f(to) / f(n), |s| b.constant(F64, s));
-    let region = (roi.len() > d).then(|| (roi[d], roi[roi.len() / 2 + d])).unwrap_or((0.0, 1.0));
+    let region = if roi.len() > d { (roi[d], roi[roi.len() / 2 + d]) } else { (0.0, 1.0) };
     let at = source(*coordinates, o.cast(DType::F64), f(n), f(to), scale, region);
     let outside = crop.then(|| at.lt(0.0).or(at.gt(f(n) - 1.0)));
     let kernel = Kernel { mode: *mode, coefficient: *cubic_coeff };
