@@ -18,10 +18,9 @@ macro_rules! binary { ($($name:ident $Op:ident),*) => { $(
 )* } }
 
 impl Context<'_> {
-    unary!(neg Neg, abs Abs, sqrt Sqrt, exp Exp, log Log, floor Floor, round Round, not Not, sin Sin, cos Cos,
-           reciprocal Reciprocal);
-    binary!(plus Add, minus Sub, times Mul, over Div, rem Rem, modulo Mod, pow Pow, min Min, max Max, eq Eq, lt Lt, le Le, gt Gt,
-            ge Ge, and And, or Or);
+    unary!(neg Neg, abs Abs, sqrt Sqrt, exp Exp, log Log, round Round, not Not);
+    binary!(plus Add, minus Sub, times Mul, over Div, modulo Mod, pow Pow, min Min, max Max, eq Eq, lt Lt, le Le, gt Gt,
+            ge Ge, and And);
 
     /// A new node. Small results of constants are computed at once, so that what follows sees their values.
     pub fn add(&mut self, op: Op, operands: &[Value]) -> Built {
@@ -82,11 +81,6 @@ impl Context<'_> {
         let scalar = self.reshape(list, Vec::new())?;
         self.cast(scalar, dtype)
     }
-    /// A value with every element the same, of a symbolic shape.
-    pub fn full(&mut self, value: Value, shape: Vec<Dim>) -> Built {
-        self.expand(value, shape)
-    }
-
     /// Sum with a number.
     pub fn plus_number(&mut self, v: Value, x: f64) -> Built {
         let x = self.like(v, x);
@@ -147,6 +141,9 @@ impl Context<'_> {
     /// `size` elements of one axis from `start` on, every `step`-th.
     pub fn slice_axis(&mut self, v: Value, axis: usize, start: Dim, size: Dim, step: i64) -> Built {
         let mut sizes = self.shape(v);
+        if axis >= sizes.len() {
+            return invalid(format!("{} has no axis {axis}", self.ty(v)));
+        }
         if start == 0 && step == 1 && sizes[axis] == size {
             return Ok(v);
         }

@@ -89,6 +89,10 @@ impl<'a> Context<'a> {
     pub fn rank(&self, v: Value) -> usize {
         self.g().ty(v).rank()
     }
+    /// Fails unless a value has this rank.
+    pub fn ranked(&self, v: Value, rank: usize) -> Built {
+        if self.rank(v) == rank { Ok(v) } else { invalid(format!("{} has not rank {rank}", self.ty(v))) }
+    }
     /// An axis counted from the front.
     pub fn axis(&self, v: Value, axis: i64) -> Built<usize> {
         Ok(self.g().ty(v).axis(axis)?)

@@ -291,16 +291,16 @@ impl Importer {
         Ok(values)
     }
 
-    /// An output in the shape that the model declares, where that is known and of another rank: a Squeeze
-    /// of whatever is 1 leaves the rank to the run, the declaration does not.
+    /// An output without the symbolic dimensions that the model does not declare: a Squeeze of whatever is 1
+    /// leaves the rank to the run, the declaration does not.
     fn declared_rank(&mut self, v: Value, info: &ValueInfoProto) -> Result<Value, Fault> {
+        let Some(declared) = inputs::known_shape(info) else { return Ok(v) };
         let graph = self.scope.graph_mut();
-        match inputs::known_shape(info) {
-            Some(shape) if shape.len() != graph.ty(v).rank() => {
-                Ok(graph.add(Op::Reshape { shape }, &[v]).unwrap_or(v))
-            }
-            _ => Ok(v),
+        let known = graph.ty(v).shape.iter().filter(|d| d.is_known());
+        if declared.len() < graph.ty(v).rank() && known.eq(&declared) {
+            return Ok(graph.add(Op::Reshape { shape: declared }, &[v])?);
         }
+        Ok(v)
     }
 
     /// A sub-graph whose inputs have these types, as a level with its outputs set.

@@ -15,6 +15,9 @@ fn attention(cx: &mut Context) -> Built<Vec<Value>> {
         true => (heads(cx, q, q_heads)?, heads(cx, k, kv_heads)?, heads(cx, v, kv_heads)?),
         false => (q, k, v),
     };
+    for v in [q, k, v].into_iter().chain(cx.operand_if(4)?).chain(cx.operand_if(5)?) {
+        cx.ranked(v, 4)?;
+    }
     let (past_k, past_v) = (cx.operand_if(4)?, cx.operand_if(5)?);
     let past = past_k.map_or(Dim::ZERO, |p| cx.shape(p)[2].clone());
     let keys = past_k.map_or(Ok(k), |p| cx.concat(&[p, k], 2))?;

@@ -117,6 +117,9 @@ fn conv_transpose(cx: &mut Context) -> Built {
     if [strides.len(), dilations.len(), output_padding.len()] != [n; 3] || pads.len() != 2 * n {
         return invalid("attributes for different numbers of axes");
     }
+    if strides.iter().chain(&dilations).chain(&kernel).any(|n| !(1..1 << 31).contains(n)) {
+        return invalid("sizes, strides or dilations below 1 or beyond reason");
+    }
     let spatial: Vec<Dim> = cx.shape(x).get(2..).unwrap_or_default().to_vec();
     if spatial.len() != n {
         return invalid(format!("a kernel of {n} axes over {}", cx.ty(x)));

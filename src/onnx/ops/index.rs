@@ -185,6 +185,7 @@ fn tensor_scatter(cx: &mut Context) -> Built {
     if axis == 0 {
         return invalid("the batch axis cannot be the one that is written");
     }
+    cx.ranked(update, cx.rank(cache))?;
     let shape = cx.shape(update);
     let mut at = cx.iota(shape[axis].clone(), DType::I64, axis, shape.len())?;
     if let Some(places) = places {

@@ -182,7 +182,7 @@ fn per_channel(cx: &mut Context, parameter: Value, axis: usize, rank: usize) -> 
         [] => Ok(parameter),
         [n] if *n == 1 => cx.as_scalar(parameter),
         [n] => {
-            let mut column = vec![Dim::ONE; rank];
+            let mut column = vec![Dim::ONE; rank.max(axis + 1)];
             column[axis] = n.clone();
             cx.reshape(parameter, column)
         }

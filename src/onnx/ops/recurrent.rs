@@ -58,7 +58,7 @@ fn recurrent(cx: &mut Context, cell: Cell) -> Built<Vec<Value>> {
         other => return invalid(format!("unknown direction `{other}`")),
     };
     let dirs = if direction == Direction::Both { 2 } else { 1 };
-    let bias = filled(cx, 3, x, &[dirs.into(), (2 * cell.gates() * hidden).into()])?;
+    let bias = filled(cx, 3, x, &[dirs.into(), Dim::from(hidden) * (2 * cell.gates())])?;
     let lengths = match cx.operand_if(4)? {
         Some(v) => cx.cast(v, DType::I32)?,
         None => {
@@ -70,7 +70,7 @@ fn recurrent(cx: &mut Context, cell: Cell) -> Built<Vec<Value>> {
     let mut operands = vec![x, w, r, bias, lengths, initial(cx, 5, x, &state, batch_first)?];
     if cell == Cell::Lstm {
         operands.push(initial(cx, 6, x, &state, batch_first)?);
-        operands.push(filled(cx, 7, x, &[dirs.into(), (3 * hidden).into()])?);
+        operands.push(filled(cx, 7, x, &[dirs.into(), Dim::from(hidden) * 3])?);
     }
     let op = cell_op(cx, cell, direction, hidden, dirs as usize)?;
     let v = cx.add(op, &operands)?;

@@ -23,6 +23,9 @@ pub(super) const ROWS: &[Row] = &[
     any("SplitToSequence", 11, split),
 ];
 
+/// The longest sequence that a split makes.
+const MAX_LENGTH: i64 = 1 << 16;
+
 fn construct(cx: &mut Context) -> Built<Vec<Entity>> {
     let all: Vec<Entity> = (0..cx.count()).map(|i| cx.entity(i).cloned()).collect::<Result<_, _>>()?;
     Ok(vec![Entity::Sequence(all)])
@@ -100,7 +103,7 @@ fn split(cx: &mut Context) -> Built<Vec<Entity>> {
     let n = cx.shape(x)[axis].clone();
     let count = |size: i64| -> Built<i64> {
         match n.known() {
-            Some(n) if size > 0 => Ok((n + size - 1) / size),
+            Some(n) if size > 0 && n / size < MAX_LENGTH => Ok(n / size + i64::from(n % size != 0)),
             _ => unsupported("a sequence whose length only the run knows"),
         }
     };
