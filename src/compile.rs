@@ -65,13 +65,12 @@ pub struct Optimized {
     pub misses: Vec<Miss>,
 }
 
+/// Is told the name of a pass and the change it made.
+pub type Show<'a> = &'a mut dyn FnMut(&str, &str);
+
 /// The graph of a model after the passes; `dump` is a pass name or `all`, and what is told the change that
 /// each such pass made.
-pub fn optimize(
-    model: &Model,
-    options: &Options,
-    dump: Option<(&str, &mut dyn FnMut(&str, &str))>,
-) -> Optimized {
+pub fn optimize(model: &Model, options: &Options, dump: Option<(&str, Show<'_>)>) -> Optimized {
     let passes = sardonyx_passes::Options { trace: Trace::new(options.stop_after, options.explain.clone()) };
     let mut graph = model.graph.clone();
     let mut driver = Driver::new(&passes);

@@ -158,6 +158,9 @@ pub struct Sizes {
     pub shapes: BTreeMap<String, Vec<i64>>,
 }
 
+/// Tensors by name, in order.
+pub type Named = Vec<(String, Tensor)>;
+
 /// The tensors for all wanted inputs: those given, and seeded ones for the rest. Symbols without a size
 /// are 1; their names are returned.
 pub fn complete(
@@ -165,7 +168,7 @@ pub fn complete(
     given: &BTreeMap<String, Tensor>,
     sizes: &Sizes,
     seed: u64,
-) -> Result<(Vec<(String, Tensor)>, Vec<String>), InputError> {
+) -> Result<(Named, Vec<String>), InputError> {
     let known = || wanted.iter().map(|w| format!("`{}`", w.name)).collect::<Vec<_>>().join(", ");
     if let Some(name) =
         given.keys().chain(sizes.shapes.keys()).find(|n| !wanted.iter().any(|w| w.name == **n))

@@ -2,7 +2,7 @@
 use super::Failure;
 use super::args::{BuildArgs, DeviceArgs, InputArgs, OrtArgs, SizeArgs};
 use crate::compile::{self, Options};
-use crate::inputs::{self, Given, Sizes, Wanted};
+use crate::inputs::{self, Given, Named, Sizes, Wanted};
 use crate::onnx::{ImportOptions, Model};
 use anyhow::anyhow;
 use comfy_table::{ContentArrangement, Table, presets};
@@ -175,12 +175,7 @@ pub fn session(program: &Program, device: &DeviceArgs) -> Result<Session, Failur
 }
 
 /// The inputs of a run: given ones, seeded ones for the rest; and the outputs expected for them.
-#[allow(clippy::type_complexity)]
-pub fn inputs(
-    loaded: &Loaded,
-    args: &InputArgs,
-    size: &SizeArgs,
-) -> Result<(Vec<(String, Tensor)>, Vec<(String, Tensor)>), Failure> {
+pub fn inputs(loaded: &Loaded, args: &InputArgs, size: &SizeArgs) -> Result<(Named, Named), Failure> {
     let manifest = loaded.program.manifest();
     let bounds: BTreeMap<String, i64> = match &loaded.source {
         Some((_, m)) => inputs::index_bounds(&m.graph)
