@@ -3,6 +3,7 @@ pub mod attention;
 pub mod body;
 pub mod contract;
 pub mod index;
+mod merge;
 mod pack;
 pub mod pointwise;
 pub mod recurrent;

@@ -216,7 +216,11 @@ impl Lowerer<'_> {
         if let Some(bias) = operands.get(2) {
             self.add_bias(call, bias, spatial);
         }
-        let x_access = self.access_of(call, &operands[0]);
+        // Each element is read once for each tap: neighbours in a row had better stand side by side.
+        let apart =
+            operands[0].strides.last().is_some_and(|s| *s != 1) && x.shape.last().is_some_and(|d| *d != 1);
+        let input = if taps > 1 && apart { self.contiguous(&operands[0]) } else { operands[0].clone() };
+        let x_access = self.access_of(call, &input);
         let arg = self.argument(call, &operands[1], true);
         let mut w_access = Conv::weights(arg, w.dtype, group, out_channels, in_channels, &kernel, transposed);
         if !operands[1].is_contiguous() {

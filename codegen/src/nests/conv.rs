@@ -11,7 +11,7 @@ use super::neighbours::Neighbours;
 use super::tile::{Left, Right, Shape, Tile, VectorUnit, ceil_div, parts};
 use super::write::{Args, Column, Spot, View, Writer, index};
 use crate::kernel::contract::{Access, Conv, Operand, Panels, accumulator};
-use crate::nest::{Buf, Builder, Expr, LoopKind, Nest};
+use crate::nest::{Buf, Builder, Expr, LoopKind, Nest, Ty};
 use crate::target::TargetSpec;
 use sardonyx_tensor::{DType, Dim};
 use std::ops::RangeInclusive;
@@ -179,18 +179,18 @@ impl<'a, 'b> Loops<'a, 'b> {
             self.copy_weights(access, *to, &item);
         }
         let left = b.dim(&pixels) - pixel;
-        match pixels.known().map(|p| p % self.shape.width()) {
-            Some(0) => self.tile(&item, self.shape, None),
-            rest => {
-                let lanes = i64::from(self.shape.lanes);
-                let vectors = rest.map_or(self.shape.vectors, |r| ceil_div(r, lanes));
-                let last = || self.tile(&item, Shape { vectors, ..self.shape }, Some(left));
-                if pixels.known().is_some_and(|p| p < self.shape.width()) {
-                    last();
-                } else {
-                    b.if_else(left.ge(self.shape.width()), || self.tile(&item, self.shape, None), last);
-                }
-            }
+        let lanes = i64::from(self.shape.lanes);
+        let part = |vectors: i64| self.tile(&item, Shape { vectors, ..self.shape }, Some(left));
+        let whole = || self.tile(&item, self.shape, None);
+        let width = self.shape.width();
+        match pixels.known() {
+            Some(n) if n % width == 0 => whole(),
+            Some(n) if n < width => part(ceil_div(n, lanes)),
+            Some(n) => b.if_else(left.ge(width), whole, || part(ceil_div(n % width, lanes))),
+            None => b.if_else(left.ge(width), whole, || {
+                let narrow = if self.shape.vectors > 1 { left.le(lanes) } else { b.constant(Ty::BOOL, 1i64) };
+                b.if_else(narrow, || part(1), || part(self.shape.vectors));
+            }),
         }
         Dim::product(&grid)
     }

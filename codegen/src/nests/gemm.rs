@@ -55,37 +55,6 @@ impl Gemm {
         let grid = Loops::new(&b, &gemm, unit).build();
         b.finish(grid)
     }
-
-    /// The same product with batch indices made rows where all columns are shared: `[b, s, k] · [k, n]`.
-    pub fn merged(&self) -> Gemm {
-        let mut gemm = self.clone();
-        while let (Some(size), Operand::Strided(a)) = (gemm.batch.last().cloned(), &gemm.a) {
-            let at = gemm.batch.len() - 1;
-            let shared = match &gemm.b {
-                Operand::Strided(b) => b.strides[at] == 0,
-                Operand::Packed(panels) => panels.strides[at] == 0,
-            };
-            let regular = |x: &Access| x.strides[at] == &x.strides[at + 1] * &gemm.m;
-            if !shared
-                || !regular(a)
-                || !gemm.epilogue.accesses.iter().chain([&gemm.epilogue.out]).all(regular)
-            {
-                break;
-            }
-            let (mut a, mut epilogue) = (a.clone(), gemm.epilogue.clone());
-            for access in epilogue.accesses.iter_mut().chain([&mut a, &mut epilogue.out]) {
-                access.strides.remove(at);
-            }
-            match &mut gemm.b {
-                Operand::Strided(b) => drop(b.strides.remove(at)),
-                Operand::Packed(panels) => drop(panels.strides.remove(at)),
-            }
-            gemm.m *= size;
-            gemm.batch.pop();
-            (gemm.a, gemm.epilogue) = (Operand::Strided(a), epilogue);
-        }
-        gemm
-    }
 }
 
 /// How the columns of a panel are reached.

@@ -41,6 +41,9 @@ impl VectorUnit {
     }
 }
 
+/// An unknown size, as the choice of a shape sees it: a multiple of all numbers of rows and vectors.
+const LARGE: i64 = 16 * 27720;
+
 /// The shape of a register tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -74,7 +77,7 @@ impl Shape {
         vectors: &[i64],
     ) -> Shape {
         let lanes = unit.lanes(dtype);
-        let (m, n) = (m.unwrap_or(1 << 16).max(1), n.unwrap_or(1 << 16).max(1));
+        let (m, n) = (m.unwrap_or(LARGE).max(1), n.unwrap_or(LARGE).max(1));
         let wide = ceil_div(n, i64::from(lanes));
         let candidates = vectors.iter().flat_map(|&vectors| {
             let most = (unit.sums() / vectors).min(*rows.end()).max(*rows.start());

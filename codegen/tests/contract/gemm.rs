@@ -148,6 +148,14 @@ fn batches_broadcast_and_merge() {
     gemm.b =
         Operand::Strided(Access { strides: dims(&[0, 0, n, 1]), ..Access::row_major(1, DType::F32, &[]) });
     assert!(gemm.merged().batch.is_empty());
+    // Sequence first, then batch: the sequence becomes the rows.
+    let mut first = plain(&[70.into()], Dim::symbol("b"), n.into(), k.into(), DType::F32, DType::F32);
+    let strides = dims(&[k, 70 * k, 1]);
+    first.a = Operand::Strided(Access { strides, ..Access::row_major(0, DType::F32, &[]) });
+    first.b = Operand::Strided(Access { strides: dims(&[0, n, 1]), ..Access::row_major(1, DType::F32, &[]) });
+    assert_eq!(first.merged().m, Dim::from(70));
+    let sizes = [2 * 70 * k, k * n, 2 * 70 * n].map(|n| (DType::F32, n as usize));
+    check(&first, &Bindings::from([("b", 2)]), &sizes, &[1], 1e-5);
     let sizes = [3 * 20 * k, k * n, 3 * 20 * n].map(|n| (DType::F32, n as usize));
     check(&gemm, &Bindings::from([("b", 3)]), &sizes, &[1], 1e-5);
 }
