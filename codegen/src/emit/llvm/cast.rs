@@ -1,5 +1,5 @@
 //! Conversions as LLVM text.
-use super::{Function, line, suffix, ty_name};
+use super::{Function, constant, line, suffix, ty_name};
 use crate::nest::{Reg, Ty};
 use sardonyx_tensor::DType;
 use std::fmt::Write;
@@ -24,26 +24,52 @@ impl Function<'_> {
     fn integer_of(&mut self, r: Reg, from: Ty, to: Ty, source: &str) {
         let (out, target, wide_bits) =
             (format!("%v{}", r.0), ty_name(to), if to.dtype == DType::U32 { 64 } else { 32 });
-        let convert = |sign: char, ty: Ty| {
-            format!("call {} @llvm.fpto{sign}i.sat.{}.{}({source})", ty_name(ty), suffix(ty), suffix(from))
-        };
         match to.dtype {
-            DType::I64 | DType::I32 => line!(self, "{out} = {}", convert('s', to)),
+            DType::I64 | DType::I32 => self.saturated(&out, 's', from, to, source),
             DType::U64 => {
                 let [negative, signed, unsigned] = [(); 3].map(|()| self.temporary());
                 let bools = ty_name(to.with_dtype(DType::Bool));
                 line!(self, "{negative} = fcmp olt {source}, zeroinitializer");
-                line!(self, "{signed} = {}", convert('s', to));
-                line!(self, "{unsigned} = {}", convert('u', to));
+                self.saturated(&signed, 's', from, to, source);
+                self.saturated(&unsigned, 'u', from, to, source);
                 line!(self, "{out} = select {bools} {negative}, {target} {signed}, {target} {unsigned}");
             }
             _ => {
                 let wide = to.with_dtype(if wide_bits == 64 { DType::I64 } else { DType::I32 });
                 let t = self.temporary();
-                line!(self, "{t} = {}", convert('s', wide));
+                self.saturated(&t, 's', from, wide, source);
                 line!(self, "{out} = trunc {} {t} to {target}", ty_name(wide));
             }
         }
+    }
+
+    /// Toward zero and saturating, NaN as 0. Vectors have an instruction sequence of their own; scalars are
+    /// written out, because LLVM 19 does not vectorize loops with `fptosi.sat`.
+    fn saturated(&mut self, out: &str, sign: char, from: Ty, to: Ty, source: &str) {
+        let (float, int) = (ty_name(from), ty_name(to));
+        if to.lanes > 1 {
+            let (f, t) = (suffix(from), suffix(to));
+            return line!(self, "{out} = call {int} @llvm.fpto{sign}i.sat.{t}.{f}({source})");
+        }
+        let range = |signed: DType, unsigned: DType| if sign == 's' { signed } else { unsigned }.int_range();
+        let (least, greatest) = match to.dtype.size() {
+            8 => range(DType::I64, DType::U64),
+            _ => range(DType::I32, DType::U32),
+        };
+        // Both bounds are powers of two: exact in every float type.
+        let (low, high) =
+            (constant(from, (least as f64).to_bits()), constant(from, ((greatest + 1) as f64).to_bits()));
+        let [above, below, inside, safe, x, raised] = [(); 6].map(|()| self.temporary());
+        line!(self, "{above} = fcmp oge {source}, {high}");
+        line!(self, "{below} = fcmp olt {source}, {low}");
+        line!(self, "{inside} = fcmp oge {source}, {low}");
+        line!(self, "{safe} = xor i1 {above}, {inside}");
+        line!(self, "{x} = select i1 {safe}, {source}, {float} 0.0");
+        let raw = self.temporary();
+        line!(self, "{raw} = fpto{sign}i {float} {x} to {int}");
+        let greatest = constant(to, greatest as u64);
+        line!(self, "{raised} = select i1 {above}, {int} {greatest}, {int} {raw}");
+        line!(self, "{out} = select i1 {below}, {int} {least}, {int} {raised}");
     }
 
     /// The value rounded to a narrow type; only `f16` is left by `math::expand`.
