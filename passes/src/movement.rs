@@ -9,6 +9,7 @@
 //! ```
 //! Two rewrites take reshapes out of the way of fusion, always downwards: a reshape moves below pointwise
 //! ops, and below the product of flattened rows with a matrix.
+mod batches;
 mod gather;
 mod sink;
 mod views;
@@ -28,7 +29,9 @@ pub(crate) fn run(g: &mut Graph, options: &Options) {
 }
 
 fn rules() -> RuleSet {
-    RuleSet::new(views::rules().into_iter().chain(gather::rules()).collect::<Vec<Rule>>())
+    RuleSet::new(
+        views::rules().into_iter().chain(gather::rules()).chain(batches::rules()).collect::<Vec<Rule>>(),
+    )
 }
 
 /// The names of all rewrites.

@@ -58,18 +58,14 @@ fn take_in(r: &mut Regions, region: usize, root: usize, operand: usize) -> bool 
     // Copies of nodes that live elsewhere stay copies.
     let (own, copies): (Vec<usize>, Vec<usize>) = a.nodes.iter().partition(|&&n| r.home(n) == from);
     let needed: Vec<usize> = own.iter().copied().filter(|&n| r.needed_outside(n, &both)).collect();
-    // A part of a tensor is read by all its users rather than written by one of them.
-    let only_moves = a.nodes.iter().all(|&n| class(r.op(n)) == Class::Movement);
-    let free = is_free(r, from, operand);
-    let is_part = free && only_moves && !r.external_operands(from).is_empty();
-    let shares = !is_part && shares_outputs(r, &needed, &kind, root, &both);
-    if needed.is_empty() || shares {
+    let moves = needed.is_empty();
+    if !moves && is_free(r, from, operand) {
+        let copies = a.nodes.clone();
+        r.regions[region].nodes.extend(copies);
+    } else if moves || shares_outputs(r, &needed, &kind, root, &both) {
         for n in own {
             r.assign(n, region);
         }
-        r.regions[region].nodes.extend(copies);
-    } else if free {
-        let copies = a.nodes.clone();
         r.regions[region].nodes.extend(copies);
     } else {
         return false;

@@ -25,6 +25,9 @@ fn step(g: &mut Graph, id: NodeId) -> Option<&'static str> {
     let op = g.node(id).op.clone();
     match &op {
         _ if op.row().pointwise => needless_expand(g, id).or_else(|| reshape_down(g, id, &op)),
+        Op::Softmax { .. } | Op::LogSoftmax { .. } | Op::LayerNorm { .. } | Op::RmsNorm { .. } => {
+            rows_down(g, id, &op)
+        }
         Op::Matmul { .. } => needless_expand(g, id).or_else(|| flat_matmul(g, id)),
         Op::Concat { axis } => concat(g, id, *axis),
         _ => None,
@@ -86,6 +89,37 @@ fn reshape_down(g: &mut Graph, id: NodeId, op: &Op) -> Option<&'static str> {
         });
     }
     let new = put(g, id, op.clone(), &moved);
+    let new = g.add(Op::Reshape { shape }, &[new]).expect("as many elements as before");
+    g.replace(result, new);
+    Some("reshape_down")
+}
+
+/// An op over the last axis, which a reshape before it leaves alone, goes before the reshape.
+fn rows_down(g: &mut Graph, id: NodeId, op: &Op) -> Option<&'static str> {
+    let mut operands: Vec<Value> = g.operands(id).collect();
+    let reshaped = operands[0];
+    if !matches!(g.op(reshaped), Op::Reshape { .. }) || g.use_count(reshaped) != 1 {
+        return None;
+    }
+    let shape = g.ty(reshaped).shape.clone();
+    let source = g.operand(reshaped.node, 0);
+    let (rank, from) = (shape.len(), g.ty(source).rank());
+    let mut op = op.clone();
+    let last = match &mut op {
+        Op::Softmax { axis } | Op::LogSoftmax { axis } => {
+            let last = g.ty(reshaped).axis(*axis) == Ok(rank - 1);
+            *axis = from as i64 - 1;
+            last
+        }
+        Op::LayerNorm { axes, .. } | Op::RmsNorm { axes, .. } => *axes == 1,
+        _ => false,
+    };
+    if !last || from == 0 || g.ty(source).shape.last() != shape.last() {
+        return None;
+    }
+    operands[0] = source;
+    let result = Value { node: id, port: 0 };
+    let new = put(g, id, op, &operands);
     let new = g.add(Op::Reshape { shape }, &[new]).expect("as many elements as before");
     g.replace(result, new);
     Some("reshape_down")
