@@ -21,7 +21,7 @@ pub(super) const NMS: Definition = Definition {
     infer: |op, cx| {
         attributes!(op, Nms { count });
         let (boxes, scores) = (cx.operand(0), cx.operand(1));
-        if boxes.rank() != 3 || scores.rank() != 3 || boxes.shape[2] != Dim::from(4) {
+        if boxes.rank() != 3 || scores.rank() != 3 || boxes.shape[2] != 4 {
             return Err(format!("{}: boxes [b,n,4] and scores [b,c,n]", cx.listed()));
         }
         if boxes.dtype != scores.dtype || !boxes.dtype.is_float() {

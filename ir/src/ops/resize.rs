@@ -15,7 +15,7 @@ pub(super) const RESIZE: Definition = Definition {
         if ![0, 2 * x.rank()].contains(&roi.len()) || scales.iter().any(|s| !s.is_finite() || *s < 0.0) {
             return Err(format!("a region of interest and scales for every axis of {x}"));
         }
-        if x.shape.iter().zip(sizes).any(|(n, to)| *n == 0 && *to != Dim::from(0)) {
+        if x.shape.iter().zip(sizes).any(|(n, to)| *n == 0 && *to != 0) {
             return Err(format!("{x} has nothing to resize"));
         }
         Ok(vec![x.with_shape(sizes.clone())])

@@ -1,4 +1,6 @@
 //! Every op of the table against a value worked out by hand or by an independent formula.
+// `&[x.clone()]` reads as the list of operands that it is.
+#![allow(clippy::cloned_ref_to_slice_refs)]
 mod contraction;
 mod detection;
 mod indexing;
