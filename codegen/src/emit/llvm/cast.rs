@@ -1,5 +1,5 @@
 //! Conversions as LLVM text.
-use super::{Function, constant, line, suffix, ty_name};
+use super::{Function, constant, line, ty_name};
 use crate::nest::{Reg, Ty};
 use sardonyx_tensor::DType;
 use std::fmt::Write;
@@ -43,14 +43,10 @@ impl Function<'_> {
         }
     }
 
-    /// Toward zero and saturating, NaN as 0. Vectors have an instruction sequence of their own; scalars are
-    /// written out, because LLVM 19 does not vectorize loops with `fptosi.sat`.
+    /// Toward zero and saturating, NaN as 0. It is written out, because LLVM 19 does not vectorize loops
+    /// with `fptosi.sat`, and takes vectors of it apart.
     fn saturated(&mut self, out: &str, sign: char, from: Ty, to: Ty, source: &str) {
-        let (float, int) = (ty_name(from), ty_name(to));
-        if to.lanes > 1 {
-            let (f, t) = (suffix(from), suffix(to));
-            return line!(self, "{out} = call {int} @llvm.fpto{sign}i.sat.{t}.{f}({source})");
-        }
+        let (float, int, bools) = (ty_name(from), ty_name(to), ty_name(from.with_dtype(DType::Bool)));
         let range = |signed: DType, unsigned: DType| if sign == 's' { signed } else { unsigned }.int_range();
         let (least, greatest) = match to.dtype.size() {
             8 => range(DType::I64, DType::U64),
@@ -59,17 +55,18 @@ impl Function<'_> {
         // Both bounds are powers of two: exact in every float type.
         let (low, high) =
             (constant(from, (least as f64).to_bits()), constant(from, ((greatest + 1) as f64).to_bits()));
+        let zero = constant(from, 0);
         let [above, below, inside, safe, x, raised] = [(); 6].map(|()| self.temporary());
         line!(self, "{above} = fcmp oge {source}, {high}");
         line!(self, "{below} = fcmp olt {source}, {low}");
         line!(self, "{inside} = fcmp oge {source}, {low}");
-        line!(self, "{safe} = xor i1 {above}, {inside}");
-        line!(self, "{x} = select i1 {safe}, {source}, {float} 0.0");
+        line!(self, "{safe} = xor {bools} {above}, {inside}");
+        line!(self, "{x} = select {bools} {safe}, {source}, {float} {zero}");
         let raw = self.temporary();
         line!(self, "{raw} = fpto{sign}i {float} {x} to {int}");
-        let greatest = constant(to, greatest as u64);
-        line!(self, "{raised} = select i1 {above}, {int} {greatest}, {int} {raw}");
-        line!(self, "{out} = select i1 {below}, {int} {least}, {int} {raised}");
+        let (least, greatest) = (constant(to, least as u64), constant(to, greatest as u64));
+        line!(self, "{raised} = select {bools} {above}, {int} {greatest}, {int} {raw}");
+        line!(self, "{out} = select {bools} {below}, {int} {least}, {int} {raised}");
     }
 
     /// The value rounded to a narrow type; only `f16` is left by `math::expand`.
