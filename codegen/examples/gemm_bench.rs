@@ -5,6 +5,7 @@
 mod common;
 use sardonyx_codegen::kernel::attention::Attention;
 use sardonyx_codegen::kernel::contract::{Access, Conv, Epilogue, Gemm, Operand};
+use sardonyx_codegen::kernel::window::{Window, WindowOp};
 use sardonyx_codegen::nest::{Builder, LoopKind, Nest, Ty};
 use sardonyx_codegen::target::TargetSpec;
 use sardonyx_ir::scalar::Scalar;
@@ -154,12 +155,49 @@ fn cases(target: &TargetSpec) -> Vec<Case> {
     ] {
         list.push(conv(target, c, s, o, k, stride));
     }
+    // Channels, spatial size of the input, kernel, stride.
+    for [c, s, k, stride] in
+        [[16, 112, 3, 1], [64, 112, 3, 2], [120, 28, 5, 1], [672, 14, 5, 1], [960, 7, 5, 1]]
+    {
+        list.push(window(target, true, c, s, k, stride));
+    }
+    list.push(window(target, false, 64, 112, 3, 2));
     for (queries, keys, causal) in
         [(128, 128, false), (197, 197, false), (1024, 1024, true), (1, 1024, false)]
     {
         list.push(attention(target, queries, keys, causal));
     }
     list
+}
+
+/// A depthwise convolution, or the pooling of a maximum.
+fn window(target: &TargetSpec, depthwise: bool, channels: i64, size: i64, kernel: i64, stride: i64) -> Case {
+    let pad = kernel / 2;
+    let output = (size + 2 * pad - kernel) / stride + 1;
+    let (x, y) = ([1, channels, size, size].map(Dim::from), [1, channels, output, output].map(Dim::from));
+    let w = Access::row_major(1, F32, &[channels, kernel, kernel].map(Dim::from));
+    let window = Window {
+        batch: 1.into(),
+        channels: channels.into(),
+        input: x[2..].to_vec(),
+        output: y[2..].to_vec(),
+        kernel: vec![kernel; 2],
+        strides: vec![stride; 2],
+        pads: vec![pad; 2],
+        pads_end: vec![pad; 2],
+        dilations: vec![1; 2],
+        op: if depthwise { WindowOp::Weighted { w, multiplier: 1 } } else { WindowOp::Max },
+        x: Access::row_major(0, F32, &x),
+        epilogue: Epilogue::store(Access::row_major(1 + usize::from(depthwise), F32, &y)),
+    };
+    let mut args = vec![tensor(channels * size * size), tensor(channels * output * output)];
+    if depthwise {
+        args.insert(1, tensor(channels * kernel * kernel));
+    }
+    let operations = 2.0 * (channels * kernel * kernel * output * output) as f64;
+    let kind = if depthwise { "depthwise" } else { "max pool" };
+    let name = format!("{kind} {kernel}x{kernel}/{stride} {channels} {size}");
+    Case { name, nest: window.nest("window", target), args, operations }
 }
 
 /// Twelve heads of 64 elements in `[sequence, head, element]` order.
