@@ -78,23 +78,9 @@ pub struct BuildArgs {
     /// Directory of the code-object cache.
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
-    /// Compute in this type instead of the model's.
-    #[arg(long, value_enum)]
-    pub dtype: Option<Precision>,
     /// Stop after N rewrites (for finding the rewrite that breaks a model).
     #[arg(long, value_name = "N")]
     pub stop_after: Option<usize>,
-}
-
-/// Element types to compute in.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// Half precision, accumulated in single.
-    Fp16,
-    /// bfloat16, accumulated in single.
-    Bf16,
-    /// Single precision.
-    F32,
 }
 
 /// A device to run on.
