@@ -1,7 +1,7 @@
 //! Rules for products written with flattened batches, as einsum is by TensorFlow: batch axes are split again,
 //! and what stands between a product and its operands moves to where rules and kernels expect it.
 use sardonyx_ir::ops::Op;
-use sardonyx_ir::rewrite::{Check, Match, Rule, need, rule_if};
+use sardonyx_ir::rewrite::{Check, Rule, need, rule_if};
 use sardonyx_ir::{OpBuilder, Value};
 use sardonyx_tensor::Dim;
 
