@@ -2,6 +2,7 @@
 //! wrote them; and that the reference values of the optimized graph are the outputs PyTorch gave.
 //!
 //! The models in `models/small` are always looked at; those under `SARDONYX_EXPORTS` if that is set.
+#![allow(clippy::unwrap_used)]
 use sardonyx::compare::{Tolerance, compare};
 use sardonyx::inputs::Given;
 use sardonyx::onnx::{ImportOptions, import};

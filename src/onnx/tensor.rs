@@ -85,7 +85,7 @@ fn from_raw(dtype: DType, shape: Vec<usize>, count: usize, bytes: Bytes) -> Resu
         let bytes: Vec<u8> = bytes.iter().map(|&b| u8::from(b != 0)).collect();
         return Tensor::new(dtype, shape, bytes).map_err(|e| e.to_string());
     }
-    if bytes.as_ptr() as usize % dtype.size() != 0 {
+    if !(bytes.as_ptr() as usize).is_multiple_of(dtype.size()) {
         return Tensor::new(dtype, shape, &bytes).map_err(|e| e.to_string());
     }
     let range = 0..bytes.len();

@@ -64,7 +64,7 @@ fn groups(from: &[&Dim], to: &[Dim]) -> Option<Vec<Vec<usize>>> {
         let (mut group, mut product) = (vec![next], to.get(next)?.clone());
         next += 1;
         while product != **d {
-            product = product * to.get(next)?;
+            product *= to.get(next)?;
             group.push(next);
             next += 1;
         }

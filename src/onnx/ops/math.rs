@@ -210,7 +210,7 @@ fn hard_sigmoid(cx: &mut Context) -> Built {
 
 fn selu(cx: &mut Context) -> Built {
     let alpha = cx.float("alpha", 1.673_263_192_176_818_8)?;
-    let gamma = cx.float("gamma", 1.050_701_022_148_132_2)?;
+    let gamma = cx.float("gamma", 1.050_701_022_148_132_3)?;
     cx.on_first(Op::Selu { alpha, gamma })
 }
 

@@ -76,7 +76,7 @@ fn batch(cx: &mut Context) -> Built<Vec<Value>> {
         return unsupported("spatial = 0");
     }
     let epsilon = cx.float("epsilon", 1e-5)?;
-    if !cx.flag("training_mode", false)? && !(cx.opset < 14 && cx.wants(1)) {
+    if !(cx.flag("training_mode", false)? || cx.opset < 14 && cx.wants(1)) {
         return Ok(vec![cx.add(Op::BatchNorm { epsilon }, &operands)?]);
     }
     batch_training(cx, &operands, epsilon)

@@ -186,7 +186,7 @@ pub(super) fn parts(cx: &mut Context, x: Value, axis: usize, sizes: &[Dim]) -> B
     let mut results = Vec::with_capacity(sizes.len());
     for size in sizes {
         results.push(cx.slice_axis(x, axis, start.clone(), size.clone(), 1)?);
-        start = start + size;
+        start += size;
     }
     Ok(results)
 }
