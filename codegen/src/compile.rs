@@ -124,6 +124,8 @@ pub struct KernelText {
     pub name: String,
     /// How often it is launched, by what.
     pub launches: Vec<String>,
+    /// What it computes.
+    pub kernel: String,
     /// Its loops.
     pub nest: String,
     /// What the toolchain is given.
@@ -148,6 +150,7 @@ pub fn kernels(graph: &Graph, target_name: &str) -> Result<Vec<KernelText>, Comp
     let text = |(k, nest): (usize, &Nest)| KernelText {
         name: nest.name.clone(),
         launches: launches(k),
+        kernel: which.iter().position(|&w| w == k).map_or(String::new(), |n| lowered.kernels[n].to_string()),
         nest: nest.to_string(),
         source: emit::llvm::module(&[nest], &spec),
     };

@@ -16,6 +16,7 @@ mod window;
 
 pub use view::View;
 
+use crate::kernel::Kernel;
 use crate::nest::Nest;
 use crate::target::TargetSpec;
 use sardonyx_ir::{Graph, NodeId, Op, Origin, Type, Value as Wire};
@@ -40,6 +41,8 @@ pub struct Unsupported {
 /// lifetimes of workspace buffers are not known yet.
 #[derive(Default)]
 pub struct Lowered {
+    /// What every launch computes.
+    pub kernels: Vec<Kernel>,
     /// The loops of every launch.
     pub nests: Vec<Nest>,
     /// The buffers.
@@ -279,8 +282,17 @@ impl Lowerer<'_> {
             .unwrap_or_else(|e| panic!("bug: a copy of {}: {e}", from.ty));
     }
 
-    /// Appends the launch of a nest.
-    pub(crate) fn launch(&mut self, nest: Nest, args: Vec<BufferIndex>, label: String, flops: Dim) {
+    /// Appends the launch of a kernel that does what `op` says, for a result of type `ty`.
+    pub(crate) fn launch(
+        &mut self,
+        kernel: Kernel,
+        op: &str,
+        args: Vec<BufferIndex>,
+        ty: &Type,
+        flops: Dim,
+    ) -> Result<(), String> {
+        let nest = kernel.nest(&identifier(op), self.target)?;
+        let label = format!("{op} {ty}");
         assert_eq!(nest.params().count(), args.len(), "bug: arguments of\n{nest}");
         let mut bytes = Dim::ZERO;
         for (k, &arg) in args.iter().enumerate() {
@@ -294,9 +306,11 @@ impl Lowerer<'_> {
         if !nest.scratch.is_known() && !dims.contains(&nest.scratch) {
             dims.push(nest.scratch.clone());
         }
+        self.out.kernels.push(kernel);
         let (kernel, grid) = (self.out.nests.len(), nest.grid.clone());
         self.out.nests.push(nest);
         self.out.steps.push(Step::Launch(Launch { kernel, args, dims, grid, label, origins, flops, bytes }));
+        Ok(())
     }
 
     pub(crate) fn origin_index(&mut self, name: String) -> usize {
@@ -341,4 +355,10 @@ impl Lowerer<'_> {
             reason,
         });
     }
+}
+
+/// The name of a kernel that does what `op` says.
+fn identifier(op: &str) -> String {
+    let text: String = op.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if text.is_empty() { "copy".into() } else { text }
 }

@@ -94,7 +94,7 @@ pub(super) fn stages(graph: &Graph, target: &str, stage: &str) -> Result<Vec<(St
     Ok(kernels
         .into_iter()
         .map(|k| match stage {
-            "kernels" => (file(&k.name, "kernel"), k.launches.join("\n")),
+            "kernels" => (file(&k.name, "kernel"), format!("{}\n{}\n", k.launches.join("\n"), k.kernel)),
             "nest" => (file(&k.name, "nest"), k.nest),
             _ => (file(&k.name, "ll"), k.source),
         })

@@ -1,7 +1,8 @@
 //! Regions of one contraction and the pointwise ops that follow it.
-use super::region::{core, describe, moved_along, name, only_reshaped};
+use super::region::{core, moved_along, only_reshaped};
 use super::trace::{Anchor, Tracer, Why};
 use super::{Lowerer, View};
+use crate::kernel::Kernel;
 use crate::kernel::body::{Body, Value, ValueId};
 use crate::kernel::contract::{Access, Conv, Epilogue, Gemm, Operand, accumulator};
 use crate::kernel::index::Index;
@@ -90,14 +91,14 @@ impl Lowerer<'_> {
             }
         };
         let elements = g.ty(wire).elements();
-        let (nest, per_element) = match g.op(wire) {
-            Op::Matmul { .. } => self.matmul(&mut call, &operands, label)?,
-            Op::Conv { .. } | Op::ConvTranspose { .. } => self.conv(&mut call, &operands, label)?,
-            Op::Attention { .. } => self.attention(&mut call, &operands, label)?,
-            _ => self.pool(&mut call, &operands, label)?,
+        let (kernel, per_element) = match g.op(wire) {
+            Op::Matmul { .. } => self.matmul(&mut call, &operands)?,
+            Op::Conv { .. } | Op::ConvTranspose { .. } => self.conv(&mut call, &operands)?,
+            Op::Attention { .. } => self.attention(&mut call, &operands)?,
+            _ => self.pool(&mut call, &operands)?,
         };
         let ty = g.ty(output);
-        self.launch(nest, call.args, describe(label, ty), elements * per_element);
+        self.launch(kernel, label, call.args, ty, elements * per_element)?;
         Ok(vec![view])
     }
 
@@ -159,12 +160,7 @@ impl Lowerer<'_> {
         Ok(Some(Call { g, wire, args: used, epilogue: Epilogue { accesses, f, out } }))
     }
 
-    fn matmul(
-        &mut self,
-        call: &mut Call<'_>,
-        operands: &[View],
-        label: &str,
-    ) -> Result<(crate::nest::Nest, Dim), Why> {
+    fn matmul(&mut self, call: &mut Call<'_>, operands: &[View]) -> Result<(Kernel, Dim), Why> {
         let domain = &call.g.ty(call.wire).shape;
         let (batch, matrix) = domain.split_at(domain.len() - 2);
         let a = self.batched(call, &operands[0], batch.len());
@@ -189,15 +185,10 @@ impl Lowerer<'_> {
         {
             call.args[a] = self.constant("packed", &packed);
         }
-        Ok((gemm.nest(&name(label), self.target), k * 2))
+        Ok((Kernel::Gemm(gemm), k * 2))
     }
 
-    fn conv(
-        &mut self,
-        call: &mut Call<'_>,
-        operands: &[View],
-        label: &str,
-    ) -> Result<(crate::nest::Nest, Dim), Why> {
+    fn conv(&mut self, call: &mut Call<'_>, operands: &[View]) -> Result<(Kernel, Dim), Why> {
         let (x, w) = (&operands[0].ty, &operands[1].ty);
         let spatial = x.rank() - 2;
         let (strides, pads, dilations, group, transposed) = match call.g.op(call.wire) {
@@ -256,7 +247,7 @@ impl Lowerer<'_> {
         } else {
             taps * in_channels
         };
-        Ok((conv.nest(&name(label), self.target), Dim::from(2 * flops)))
+        Ok((Kernel::Conv(conv), Dim::from(2 * flops)))
     }
 
     /// Adds a bias of the second dimension in front of the epilogue's function.

@@ -1,7 +1,7 @@
 //! Recurrent layers: for each direction a matrix product that projects all inputs, then the recurrence.
-use super::region::{describe, name};
 use super::trace::Why;
 use super::{Lowerer, View, Views};
+use crate::kernel::Kernel;
 use crate::kernel::contract::{Access, Operand};
 use crate::kernel::recurrent::{Cell, Recurrent};
 use sardonyx_ir::ops::attribute::Direction;
@@ -196,10 +196,8 @@ impl Lowerer<'_> {
         {
             args[arg] = self.constant("packed", &packed);
         }
-        let nest = kernel.nest(&name(op), self.target);
         let flops = steps * batch * (2 * rows * hidden);
-        self.launch(nest, args, describe(op, &parts.results[0].ty), flops);
-        Ok(())
+        self.launch(Kernel::Recurrent(kernel), op, args, &parts.results[0].ty, flops)
     }
 
     /// The peepholes, unless they are constant zeros.

@@ -1,10 +1,10 @@
 //! Regions of pointwise, movement and reduction ops as map and rows kernels.
 use super::trace::{Anchor, Source, Tracer, Why, literal, reduced_axes};
 use super::{Lowerer, View, Views, expand};
+use crate::kernel::Kernel;
 use crate::kernel::body::Store;
 use crate::kernel::pointwise::{Map, Rows};
-use crate::nests;
-use sardonyx_ir::{Graph, NodeId, Op, Type, Value as Wire};
+use sardonyx_ir::{Graph, NodeId, Op, Value as Wire};
 use sardonyx_runtime::manifest::BufferIndex;
 use sardonyx_tensor::{DType, Dim};
 use std::collections::HashMap;
@@ -61,6 +61,7 @@ impl Lowerer<'_> {
             Err(why) => {
                 self.out.steps.truncate(before.0);
                 self.out.nests.truncate(before.1);
+                self.out.kernels.truncate(before.1);
                 let nodes = g.order().into_iter().filter(|&id| !is_leaf(g, id)).count();
                 if nodes < 2 { Err(why) } else { Ok(self.graph(g, inputs, &wanted)) }
             }
@@ -164,9 +165,7 @@ impl Lowerer<'_> {
         let flops = Dim::product(&map.domain) * map.body.flops();
         self.add_constants(g, &constants, &mut args);
         args.extend(outputs);
-        let nest = nests::map::nest(&map, &name(label), self.target);
-        self.launch(nest, args, describe(label, g.ty(g.outputs()[0])), flops);
-        Ok(())
+        self.launch(Kernel::Map(map), label, args, g.ty(g.outputs()[0]), flops)
     }
 
     /// A rows kernel over the domain of a reduction.
@@ -196,9 +195,7 @@ impl Lowerer<'_> {
         let flops = Dim::product(&rows.domain) * (rows.body.flops() + rows.reductions.len() as i64);
         self.add_constants(g, &constants, &mut args);
         args.extend(outputs);
-        let nest = nests::rows::nest(&rows, &name(label));
-        self.launch(nest, args, describe(label, g.ty(g.outputs()[0])), flops);
-        Ok(())
+        self.launch(Kernel::Rows(rows), label, args, g.ty(g.outputs()[0]), flops)
     }
 
     /// Constants of a region as further arguments.
@@ -341,15 +338,4 @@ fn label(g: &Graph) -> String {
         names.extend(order.iter().map(|&id| g.node(id).op.name()).filter(|n| *n != "input" && *n != "const"));
     }
     names.join("+")
-}
-
-/// The name of a kernel: an identifier.
-pub(super) fn name(label: &str) -> String {
-    let text: String = label.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    if text.is_empty() { "copy".into() } else { text }
-}
-
-/// What a launch computes: `matmul+add f32[b,768]`.
-pub(super) fn describe(label: &str, ty: &Type) -> String {
-    format!("{label} {ty}")
 }

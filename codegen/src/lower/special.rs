@@ -1,7 +1,7 @@
 //! Ops with loops of their own, and operations that the runtime does itself.
-use super::region::describe;
 use super::trace::Why;
 use super::{Lowerer, View, Views};
+use crate::kernel::Kernel;
 use sardonyx_ir::{Graph, NodeId, Op, Type, Value as Wire};
 use sardonyx_runtime::manifest::{BufferIndex, Host, Step};
 use sardonyx_tensor::Dim;
@@ -62,8 +62,7 @@ impl Lowerer<'_> {
     ) -> Result<(), Why> {
         let results = g.node(id).types.to_vec();
         let operands: Vec<Type> = g.operands(id).map(|o| g.ty(o).clone()).collect();
-        let nest = crate::nests::special::nest(op, &operands, &results)
-            .ok_or_else(|| format!("no loops for {} with these attributes", op.name()))?;
+        let kernel = Kernel::Special { op: op.clone(), operands, results: results.clone() };
         let mut args = Vec::new();
         for operand in g.operands(id) {
             let view = self.view(g, operand, views);
@@ -75,8 +74,7 @@ impl Lowerer<'_> {
             args.push(view.buffer);
             views.insert(wire, view);
         }
-        self.launch(nest, args, describe(op.name(), &results[0]), Dim::ZERO);
-        Ok(())
+        self.launch(kernel, op.name(), args, &results[0], Dim::ZERO)
     }
 
     /// Symbolic values as an i64 buffer.

@@ -1,24 +1,18 @@
 //! Pooling and attention: contractions beside matrix products and convolutions.
 use super::contraction::{Call, Geometry};
-use super::region::name;
 use super::trace::Why;
 use super::{Lowerer, View};
+use crate::kernel::Kernel;
 use crate::kernel::attention::Attention;
 use crate::kernel::contract::Access;
 use crate::kernel::window::{Window, WindowOp};
-use crate::nest::Nest;
 use sardonyx_ir::Op;
 use sardonyx_ir::scalar::Scalar;
 use sardonyx_tensor::{DType, Dim};
 
 impl Lowerer<'_> {
     /// Pooling with its epilogue; the loops, and operations per element of the result.
-    pub(super) fn pool(
-        &mut self,
-        call: &mut Call<'_>,
-        operands: &[View],
-        label: &str,
-    ) -> Result<(Nest, Dim), Why> {
+    pub(super) fn pool(&mut self, call: &mut Call<'_>, operands: &[View]) -> Result<(Kernel, Dim), Why> {
         let (kernel, strides, pads, dilations, op) = match call.g.op(call.wire) {
             Op::MaxPool { kernel, strides, pads, dilations, .. } => {
                 (kernel, strides, pads, dilations, WindowOp::Max)
@@ -56,16 +50,11 @@ impl Lowerer<'_> {
             x: self.access_of(call, &operands[0]),
             epilogue: call.epilogue.clone(),
         };
-        Ok((window.nest(&name(label), self.target), Dim::from(kernel.iter().product::<i64>())))
+        Ok((Kernel::Window(window), Dim::from(kernel.iter().product::<i64>())))
     }
 
     /// Attention, which has no epilogue.
-    pub(super) fn attention(
-        &mut self,
-        call: &mut Call<'_>,
-        operands: &[View],
-        label: &str,
-    ) -> Result<(Nest, Dim), Why> {
+    pub(super) fn attention(&mut self, call: &mut Call<'_>, operands: &[View]) -> Result<(Kernel, Dim), Why> {
         let Op::Attention { scale, causal, softcap } = call.g.op(call.wire) else {
             panic!("bug: not an attention")
         };
@@ -108,6 +97,6 @@ impl Lowerer<'_> {
             out: call.epilogue.out.clone(),
         };
         let flops = &k[2] * 4;
-        Ok((attention.nest(&name(label), self.target), flops))
+        Ok((Kernel::Attention(attention), flops))
     }
 }
