@@ -97,7 +97,7 @@ fn run(folder: &Path) -> Tested {
     };
     let op = model.operators.iter().max_by_key(|(_, n)| **n).map_or(name, |(op, _)| op.clone());
     let reference = guarded(|| {
-        on_data(folder, &mut |inputs| Ok(interp::eval(&model.graph, inputs).map_err(|e| e.to_string())?))
+        on_data(folder, &mut |inputs| interp::eval(&model.graph, inputs).map_err(|e| e.to_string()))
     });
     let cpu = guarded(|| on_cpu(folder, &model));
     Tested { op, reference, cpu }
@@ -133,8 +133,11 @@ fn on_cpu(folder: &Path, model: &Model) -> Outcome {
     })
 }
 
+/// The outputs for inputs.
+type Evaluate<'a> = dyn FnMut(&[Tensor]) -> Result<Vec<Tensor>, String> + 'a;
+
 /// Runs `f` on every data set and compares what it gives.
-fn on_data(folder: &Path, f: &mut dyn FnMut(&[Tensor]) -> Result<Vec<Tensor>, String>) -> Outcome {
+fn on_data(folder: &Path, f: &mut Evaluate<'_>) -> Outcome {
     for set in sorted(folder).into_iter().filter(|p| p.is_dir()) {
         let data = tensors(&set, "input").and_then(|i| Ok((i, tensors(&set, "output")?)));
         let (inputs, expected) = match data {
