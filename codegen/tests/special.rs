@@ -1,5 +1,6 @@
 //! Kernels of single ops against the reference interpreter, at several sizes from one compilation.
 #![cfg(feature = "cpu")]
+#![allow(clippy::unwrap_used)]
 mod common;
 
 use sardonyx_codegen::nests::special;
