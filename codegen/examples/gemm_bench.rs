@@ -104,6 +104,24 @@ fn matrix(arg: usize, rows: i64, columns: i64) -> Access {
 }
 
 fn cases(target: &TargetSpec) -> Vec<Case> {
+    let mut list = products(target);
+    list.extend(convolutions(target));
+    // Channels, spatial size of the input, kernel, stride.
+    for [c, s, k, stride] in
+        [[16, 112, 3, 1], [64, 112, 3, 2], [120, 28, 5, 1], [672, 14, 5, 1], [960, 7, 5, 1]]
+    {
+        list.push(window(target, true, c, s, k, stride));
+    }
+    list.push(window(target, false, 64, 112, 3, 2));
+    for (queries, keys, causal) in
+        [(128, 128, false), (197, 197, false), (1024, 1024, true), (1, 1024, false)]
+    {
+        list.push(attention(target, queries, keys, causal));
+    }
+    list
+}
+
+fn products(target: &TargetSpec) -> Vec<Case> {
     let mut list = vec![];
     for [m, n, k] in [
         [1024, 1024, 1024],
@@ -123,51 +141,43 @@ fn cases(target: &TargetSpec) -> Vec<Case> {
         list.push(gemm(target, m, n, k, Layout::Rows));
         list.push(gemm(target, m, n, k, Layout::Columns));
     }
-    // Channels in, spatial size of the input, channels out, kernel, stride: ResNet-50.
-    for [c, s, o, k, stride] in [
-        [3, 224, 64, 7, 2],
-        [64, 56, 64, 1, 1],
-        [64, 56, 64, 3, 1],
-        [64, 56, 256, 1, 1],
-        [256, 56, 64, 1, 1],
-        [256, 56, 128, 1, 1],
-        [128, 56, 128, 3, 2],
-        [256, 56, 512, 1, 2],
-        [128, 28, 512, 1, 1],
-        [512, 28, 128, 1, 1],
-        [128, 28, 128, 3, 1],
-        [256, 28, 256, 3, 2],
-        [256, 14, 1024, 1, 1],
-        [1024, 14, 256, 1, 1],
-        [256, 14, 256, 3, 1],
-        [512, 14, 512, 3, 2],
-        [1024, 14, 2048, 1, 2],
-        [512, 7, 2048, 1, 1],
-        [2048, 7, 512, 1, 1],
-        [512, 7, 512, 3, 1],
-        // MobileNet.
-        [3, 224, 16, 3, 2],
-        [16, 112, 64, 1, 1],
-        [24, 56, 72, 1, 1],
-        [80, 14, 184, 1, 1],
-        [672, 14, 112, 1, 1],
-        [160, 7, 960, 1, 1],
-    ] {
-        list.push(conv(target, c, s, o, k, stride));
-    }
-    // Channels, spatial size of the input, kernel, stride.
-    for [c, s, k, stride] in
-        [[16, 112, 3, 1], [64, 112, 3, 2], [120, 28, 5, 1], [672, 14, 5, 1], [960, 7, 5, 1]]
-    {
-        list.push(window(target, true, c, s, k, stride));
-    }
-    list.push(window(target, false, 64, 112, 3, 2));
-    for (queries, keys, causal) in
-        [(128, 128, false), (197, 197, false), (1024, 1024, true), (1, 1024, false)]
-    {
-        list.push(attention(target, queries, keys, causal));
-    }
+    list.push(gemm(target, 128, 768, 384, Layout::Quantized));
     list
+}
+
+/// Channels in, spatial size of the input, channels out, kernel, stride: those of ResNet-50, then some of
+/// MobileNet.
+const CONVOLUTIONS: [[i64; 5]; 26] = [
+    [3, 224, 64, 7, 2],
+    [64, 56, 64, 1, 1],
+    [64, 56, 64, 3, 1],
+    [64, 56, 256, 1, 1],
+    [256, 56, 64, 1, 1],
+    [256, 56, 128, 1, 1],
+    [128, 56, 128, 3, 2],
+    [256, 56, 512, 1, 2],
+    [128, 28, 512, 1, 1],
+    [512, 28, 128, 1, 1],
+    [128, 28, 128, 3, 1],
+    [256, 28, 256, 3, 2],
+    [256, 14, 1024, 1, 1],
+    [1024, 14, 256, 1, 1],
+    [256, 14, 256, 3, 1],
+    [512, 14, 512, 3, 2],
+    [1024, 14, 2048, 1, 2],
+    [512, 7, 2048, 1, 1],
+    [2048, 7, 512, 1, 1],
+    [512, 7, 512, 3, 1],
+    [3, 224, 16, 3, 2],
+    [16, 112, 64, 1, 1],
+    [24, 56, 72, 1, 1],
+    [80, 14, 184, 1, 1],
+    [672, 14, 112, 1, 1],
+    [160, 7, 960, 1, 1],
+];
+
+fn convolutions(target: &TargetSpec) -> Vec<Case> {
+    CONVOLUTIONS.iter().map(|&[c, s, o, k, stride]| conv(target, c, s, o, k, stride)).collect()
 }
 
 /// A depthwise convolution, or the pooling of a maximum.
@@ -236,6 +246,8 @@ enum Layout {
     Constant,
     Rows,
     Columns,
+    /// Constant, and the result is rounded to eight bits.
+    Quantized,
 }
 
 fn gemm(target: &TargetSpec, m: i64, n: i64, k: i64, layout: Layout) -> Case {
@@ -257,8 +269,15 @@ fn gemm(target: &TargetSpec, m: i64, n: i64, k: i64, layout: Layout) -> Case {
         Layout::Constant => "",
         Layout::Rows => " run-time",
         Layout::Columns => " run-time, transposed",
+        Layout::Quantized => " rounded to eight bits",
     };
-    if layout == Layout::Constant {
+    if layout == Layout::Quantized {
+        gemm.epilogue.f = Scalar::build(1, |_, x| {
+            let byte = ((x[0] * 18.5).round() + 131.0).max(0.0).min(255.0).cast(DType::U8);
+            (byte.cast(DType::I32) - 131.0).cast(F32) * 0.054
+        });
+    }
+    if matches!(layout, Layout::Constant | Layout::Quantized) {
         args[1] = gemm.pack_b(&args[1], target).expect("known sizes should be packed");
     }
     let operations = 2.0 * (m * n * k) as f64;

@@ -242,7 +242,7 @@ const PANEL: i64 = 512 << 10;
 /// Into how many parts a sum over `depth` elements is cut, so that a panel of columns stays in the cache.
 pub fn parts(depth: i64, shape: Shape, dtype: DType) -> i64 {
     let bytes = depth * shape.width() * dtype.size() as i64;
-    if bytes * 2 > PANEL * 3 { ceil_div(bytes, PANEL) } else { 1 }
+    if bytes * 4 > PANEL * 5 { ceil_div(bytes, PANEL) } else { 1 }
 }
 
 /// `a / b` rounded up.
