@@ -119,6 +119,9 @@ impl<'a> Context<'a> {
     }
     /// The elements of an integer value that is known.
     pub fn ints_of(&self, v: Value) -> Option<Vec<i64>> {
+        if self.g().ty(v).elements() == 0 {
+            return Some(Vec::new());
+        }
         match self.g().fact(v) {
             Some(dims) => dims.iter().map(Dim::known).collect(),
             None => self.constant_of(v).filter(|t| !t.dtype().is_float()).map(|t| t.to_i64s()),

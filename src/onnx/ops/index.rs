@@ -67,12 +67,21 @@ fn search(cx: &mut Context, op: fn(i64, bool) -> Op) -> Built {
 }
 
 fn accumulate(cx: &mut Context, op: fn(i64, bool, bool) -> Op) -> Built {
-    let x = cx.operand(0)?;
-    let axis = match cx.known_ints(1, "an axis")?.as_deref() {
-        Some([axis]) => cx.axis(x, *axis)?,
-        _ => return invalid("one axis is needed"),
-    };
-    cx.add(op(axis as i64, cx.flag("exclusive", false)?, cx.flag("reverse", false)?), &[x])
+    let (x, list) = (cx.operand(0)?, cx.operand(1)?);
+    let (exclusive, reverse) = (cx.flag("exclusive", false)?, cx.flag("reverse", false)?);
+    match cx.ints_of(list).as_deref() {
+        Some([axis]) => {
+            let axis = cx.axis(x, *axis)?;
+            cx.add(op(axis as i64, exclusive, reverse), &[x])
+        }
+        Some(_) => invalid("one axis is needed"),
+        None => {
+            let rows = super::late::rows(cx, x, list)?;
+            let sums = cx.add(op(1, exclusive, reverse), &[rows.value])?;
+            let shape = cx.shape(x);
+            rows.restored(cx, sums, shape)
+        }
+    }
 }
 
 /// The coordinates of what is not zero, `[rank, count]`.

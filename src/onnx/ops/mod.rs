@@ -14,6 +14,7 @@ mod control;
 mod conv;
 mod einsum;
 mod index;
+mod late;
 mod loss;
 mod math;
 mod norm;

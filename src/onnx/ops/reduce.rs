@@ -37,12 +37,17 @@ pub(super) const ROWS: &[Row] = &[
 fn reduce(cx: &mut Context, f: fn(&mut Context, Value, &[usize]) -> Built) -> Built {
     let x = cx.operand(0)?;
     let rank = cx.rank(x);
+    let keep = cx.flag("keepdims", true)?;
+    if let (None, Some(axes)) = (cx.ints("axes")?, cx.operand_if(1)?)
+        && cx.ints_of(axes).is_none()
+    {
+        return super::late::reduce(cx, x, axes, keep, f);
+    }
     let axes = cx.axes_from("axes", 1)?.unwrap_or_default();
     let axes = match (axes.is_empty(), cx.flag("noop_with_empty_axes", false)?) {
         (true, false) => (0..rank).collect(),
         _ => cx.axes(rank, &axes)?,
     };
-    let keep = cx.flag("keepdims", true)?;
     let result = f(cx, x, &axes)?;
     if keep { Ok(result) } else { cx.squeeze(result, &axes) }
 }

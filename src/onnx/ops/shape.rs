@@ -1,6 +1,7 @@
 //! Operators about shapes and the movement of elements.
 use super::super::context::{Built, Context};
 use super::super::error::{invalid, unsupported};
+use super::late;
 use super::slice::{slice, slice_attributes, split};
 use super::{Row, many, one};
 use sardonyx_ir::ops::attribute::PadMode;
@@ -190,8 +191,16 @@ fn transpose(cx: &mut Context) -> Built {
     }
 }
 
+/// The axes in operand `i`, if only the run knows them.
+fn unknown_axes(cx: &Context, i: usize) -> Built<Option<Value>> {
+    Ok(cx.operand_if(i)?.filter(|&v| cx.ints_of(v).is_none()))
+}
+
 fn squeeze(cx: &mut Context) -> Built {
     let x = cx.operand(0)?;
+    if let Some(axes) = unknown_axes(cx, 1)? {
+        return late::squeeze(cx, x, axes);
+    }
     let shape = cx.shape(x);
     let axes = match cx.axes_from("axes", 1)? {
         Some(axes) => cx.axes(shape.len(), &axes)?,
@@ -205,6 +214,9 @@ fn squeeze(cx: &mut Context) -> Built {
 
 fn unsqueeze(cx: &mut Context) -> Built {
     let x = cx.operand(0)?;
+    if let Some(axes) = unknown_axes(cx, 1)? {
+        return late::unsqueeze(cx, x, axes);
+    }
     let axes = cx.axes_from("axes", 1)?.ok_or("no axes")?;
     let axes = cx.axes(cx.rank(x) + axes.len(), &axes)?;
     cx.unsqueeze(x, &axes)
@@ -279,8 +291,12 @@ fn pad_attributes(cx: &mut Context) -> Built {
 }
 
 fn pad(cx: &mut Context) -> Built {
-    let (x, list) = (cx.operand(0)?, cx.operand(1)?);
-    let axes = match cx.known_ints(3, "axes")? {
+    let (x, mut list) = (cx.operand(0)?, cx.operand(1)?);
+    let late = unknown_axes(cx, 3)?;
+    if let Some(axes) = late {
+        list = spread_pads(cx, list, axes, cx.rank(x))?;
+    }
+    let axes = match if late.is_some() { None } else { cx.known_ints(3, "axes")? } {
         Some(axes) => cx.axes(cx.rank(x), &axes)?,
         None => (0..cx.rank(x)).collect(),
     };
@@ -294,6 +310,18 @@ fn pad(cx: &mut Context) -> Built {
     };
     let mode = pad_mode(cx)?;
     padded(cx, x, value, pads, &axes, mode)
+}
+
+/// Amounts for axes that only the run knows, as amounts for all axes.
+fn spread_pads(cx: &mut Context, list: Value, axes: Value, rank: usize) -> Built {
+    let n = cx.ty(axes).elements();
+    let mut parts = Vec::new();
+    for i in 0..2 {
+        let half = cx.slice_axis(list, 0, &n * i, n.clone(), 1)?;
+        let zeros = cx.int_list(&vec![0; rank]);
+        parts.push(late::spread(cx, half, axes, rank, zeros)?);
+    }
+    cx.concat(&parts, 0)
 }
 
 fn padded(cx: &mut Context, x: Value, value: Value, pads: Vec<Dim>, axes: &[usize], mode: PadMode) -> Built {

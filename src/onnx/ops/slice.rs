@@ -24,6 +24,11 @@ pub(super) fn slice(cx: &mut Context) -> Built {
     let Some(count) = cx.ty(starts).elements().known().filter(|&n| n <= 64) else {
         return unsupported("a slice of unknown axes");
     };
+    let unknown = |v: Option<Value>| v.is_some_and(|v| cx.ints_of(v).is_none());
+    let (axes, steps) = (cx.operand_if(3)?, cx.operand_if(4)?);
+    if unknown(axes) || unknown(steps) {
+        return super::late::slice(cx, x, [starts, ends], axes, steps);
+    }
     let axes = cx.known_ints(3, "axes of a slice")?.unwrap_or_else(|| (0..count).collect());
     let axes = cx.axes(cx.rank(x), &axes)?;
     let steps = cx.known_ints(4, "steps of a slice")?.unwrap_or_else(|| vec![1; count as usize]);
@@ -108,30 +113,7 @@ fn at_run(cx: &mut Context, x: Value, starts: Value, ends: Value, axes: &[usize]
     }
     let sizes: Vec<Dim> = axes.iter().map(|&a| shape[a].clone()).collect();
     let (n, steps) = (cx.dims(sizes)?, cx.int_list(by));
-    let zero = cx.scalar(DType::I64, 0.0);
-    let one = cx.scalar(DType::I64, 1.0);
-    // Backwards, indices may go from `n - 1` down to -1; forwards, from 0 up to `n`.
-    let back = cx.lt(steps, zero)?;
-    let back = cx.cast(back, DType::I64)?;
-    let (low, high) = (cx.minus(zero, back)?, cx.minus(n, back)?);
-    let mut ends_of = Vec::new();
-    for at in [starts, ends] {
-        let at = cx.cast(at, DType::I64)?;
-        let (negative, moved) = (cx.lt(at, zero)?, cx.plus(at, n)?);
-        let at = cx.select(negative, moved, at)?;
-        let at = cx.max(at, low)?;
-        ends_of.push(cx.min(at, high)?);
-    }
-    // ceil((end - start) / step) for either sign of the step.
-    let span = cx.minus(ends_of[1], ends_of[0])?;
-    let sign = cx.add(Op::Sign {}, &[steps])?;
-    let (span, stride) = (cx.times(span, sign)?, cx.abs(steps)?);
-    let (span, less) = (cx.plus(span, stride)?, one);
-    let span = cx.minus(span, less)?;
-    let count = cx.over(span, stride)?;
-    let count = cx.max(count, zero)?;
-    let empty = cx.eq(count, zero)?;
-    let first = cx.select(empty, zero, ends_of[0])?;
+    let (first, count) = run_bounds(cx, [starts, ends], n, steps)?;
     let (firsts, counts) = (cx.bound(first, axes.len())?, cx.bound(count, axes.len())?);
     let mut starts = vec![Dim::ZERO; shape.len()];
     let (mut sizes, mut steps) = (shape, vec![1; starts.len()]);
@@ -139,6 +121,39 @@ fn at_run(cx: &mut Context, x: Value, starts: Value, ends: Value, axes: &[usize]
         (starts[axis], sizes[axis], steps[axis]) = (firsts[i].clone(), counts[i].clone(), by[i]);
     }
     cx.add(Op::Slice { starts, sizes, steps }, &[x])
+}
+
+/// The first elements and the numbers of elements of slices `[start, end]` of axes of sizes `n`, all i64
+/// lists of one length.
+pub(super) fn run_bounds(
+    cx: &mut Context,
+    lists: [Value; 2],
+    n: Value,
+    steps: Value,
+) -> Built<(Value, Value)> {
+    let (zero, one) = (cx.int_scalar(0), cx.int_scalar(1));
+    // Backwards, indices may go from `n - 1` down to -1; forwards, from 0 up to `n`.
+    let back = cx.lt(steps, zero)?;
+    let back = cx.cast(back, DType::I64)?;
+    let (low, high) = (cx.minus(zero, back)?, cx.minus(n, back)?);
+    let mut clamped = Vec::new();
+    for at in lists {
+        let at = cx.cast(at, DType::I64)?;
+        let (negative, moved) = (cx.lt(at, zero)?, cx.plus(at, n)?);
+        let at = cx.select(negative, moved, at)?;
+        let at = cx.max(at, low)?;
+        clamped.push(cx.min(at, high)?);
+    }
+    // ceil((end - start) / step) for either sign of the step.
+    let span = cx.minus(clamped[1], clamped[0])?;
+    let sign = cx.add(Op::Sign {}, &[steps])?;
+    let (span, stride) = (cx.times(span, sign)?, cx.abs(steps)?);
+    let span = cx.plus(span, stride)?;
+    let span = cx.minus(span, one)?;
+    let count = cx.over(span, stride)?;
+    let count = cx.max(count, zero)?;
+    let empty = cx.eq(count, zero)?;
+    Ok((cx.select(empty, zero, clamped[0])?, count))
 }
 
 pub(super) fn split(cx: &mut Context) -> Built<Vec<Value>> {
