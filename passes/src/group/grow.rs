@@ -57,7 +57,8 @@ fn take_in(r: &mut Regions, region: usize, root: usize, operand: usize) -> bool 
     }
     // Copies of nodes that live elsewhere stay copies.
     let (own, copies): (Vec<usize>, Vec<usize>) = a.nodes.iter().partition(|&&n| r.home(n) == from);
-    let needed: Vec<usize> = own.iter().copied().filter(|&n| r.needed_outside(n, &both)).collect();
+    let needed: Vec<usize> =
+        own.iter().copied().filter(|&n| needed_beside(r, n, &both, [from, region])).collect();
     let moves = needed.is_empty();
     if !moves && is_free(r, from, operand) {
         let copies = a.nodes.clone();
@@ -72,6 +73,13 @@ fn take_in(r: &mut Regions, region: usize, root: usize, operand: usize) -> bool 
     }
     r.regions[region].kind = kind;
     true
+}
+
+/// Whether something outside of `both`, the nodes of two regions, needs a node. A copy in them is no reason
+/// to think that the original is not needed.
+fn needed_beside(r: &Regions, n: usize, both: &BTreeSet<usize>, regions: [usize; 2]) -> bool {
+    let copied = |u: usize| !regions.contains(&r.home(u)) && needed_beside(r, u, both, regions);
+    r.needed_outside(n, both) || r.users(n).into_iter().any(copied)
 }
 
 /// The kind of the union of a region and the one it is taken into, if there is such a kernel.
@@ -199,10 +207,12 @@ fn reached(r: &Regions, needed: &[usize], root: usize, both: &BTreeSet<usize>) -
     let outside = |n: usize| r.users(n).into_iter().filter(|u| !both.contains(u)).collect::<Vec<_>>();
     let mut stack: Vec<usize> = needed.iter().flat_map(|&n| outside(n)).collect();
     while let Some(n) = stack.pop() {
-        if n > root || !seen.insert(r.home(n)) {
+        let home = r.home(n);
+        // What comes after the root cannot lead back; a kernel may hold nodes from before and after.
+        if r.regions[home].nodes.first().is_none_or(|&m| m > root) || !seen.insert(home) {
             continue;
         }
-        for user in r.regions[r.home(n)].nodes.iter().flat_map(|&m| r.users(m)) {
+        for user in r.regions[home].nodes.iter().flat_map(|&m| r.users(m)) {
             if both.contains(&user) {
                 return true;
             }
