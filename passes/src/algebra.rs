@@ -15,7 +15,10 @@ use sardonyx_tensor::DType;
 
 pub(crate) fn rules() -> RuleSet {
     RuleSet::new(
-        [identities(), constants(), powers(), means(), casts(), choices()].into_iter().flatten().collect(),
+        [identities(), constants(), powers(), means(), casts(), choices(), clips()]
+            .into_iter()
+            .flatten()
+            .collect(),
     )
 }
 
@@ -155,6 +158,11 @@ fn choices() -> Vec<Rule> {
         ),
         rule("or_false", |[x]| x.or(x.num(0.0)), |[x]| x),
         rule("select_not", |[c, x, y]| c.not().select(x, y), |[c, x, y]| c.select(y, x)),
+    ]
+}
+
+fn clips() -> Vec<Rule> {
+    vec![
         rule_if(
             "clip",
             |[x, a, b]| x.max(a).min(b),
