@@ -206,20 +206,21 @@ pub fn compile(graph: &Graph, options: &CompileOptions<'_>) -> Result<(Vec<u8>, 
     progress(Progress::Packing);
     if options.keep_source {
         builder.attachment("graph", sardonyx_ir::text::print(graph));
-        for (name, spec, one) in &lowered {
-            for (k, nest) in one.nests.iter().enumerate() {
-                builder.attachment(&format!("nest/{name}/{k}.{}", nest.name), nest.to_string());
-                builder.attachment(
-                    &format!("source/{name}/{k}.{}.ll", nest.name),
-                    emit::llvm::module(&[nest], spec),
-                );
-            }
-        }
+        lowered.iter().for_each(|(name, spec, one)| keep_source(&mut builder, name, spec, one));
     }
     if let Some(golden) = &options.golden {
         add_golden(&mut builder, golden);
     }
     Ok((builder.to_bytes()?, report))
+}
+
+/// Keeps the text of every launch's loops and code.
+fn keep_source(builder: &mut ProgramBuilder<'_>, target: &str, spec: &TargetSpec, lowered: &Lowered) {
+    for (k, nest) in lowered.nests.iter().enumerate() {
+        let name = format!("{target}/{k}.{}", nest.name);
+        builder.attachment(&format!("nest/{name}"), nest.to_string());
+        builder.attachment(&format!("source/{name}.ll"), emit::llvm::module(&[nest], spec));
+    }
 }
 
 /// The full name and the description of a target.

@@ -175,6 +175,14 @@ impl Lowerer<'_> {
         match &node.op {
             Op::Bind { dims } => self.bind(g, first, dims, views),
             Op::If { .. } | Op::Loop { .. } => self.control(g, id, views),
+            Op::Bitcast { .. } => {
+                let from = self.view(g, g.operand(id, 0), views);
+                let from = self.contiguous(&from);
+                let place = Place::Alias { of: from.buffer, offset: Dim::ZERO };
+                let view = self.view_of(place, node.types[0].clone());
+                views.insert(first, view);
+                Ok(())
+            }
             Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Expand { .. } => {
                 let from = self.view(g, g.operand(id, 0), views);
                 let view = match from.moved(&node.op, &node.types[0]) {

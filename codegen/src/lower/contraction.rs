@@ -242,12 +242,8 @@ impl Lowerer<'_> {
         {
             call.args[w] = self.constant("packed", &packed);
         }
-        let flops = if transposed {
-            taps * in_channels / strides.iter().product::<i64>().max(1)
-        } else {
-            taps * in_channels
-        };
-        Ok((Kernel::Conv(conv), Dim::from(2 * flops)))
+        let apart: i64 = if transposed { strides.iter().product::<i64>().max(1) } else { 1 };
+        Ok((Kernel::Conv(conv), Dim::from(2 * taps * in_channels / apart)))
     }
 
     /// Adds a bias of the second dimension in front of the epilogue's function.

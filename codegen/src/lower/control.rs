@@ -88,22 +88,7 @@ impl Lowerer<'_> {
         inputs.extend(captures.iter().cloned());
         let body = bound(body, &inputs);
         let values = self.graph(&body, &inputs, &HashMap::new());
-        let mut list = vec![Carried {
-            state: condition.buffer,
-            next: self.settled(&values[0], &[]).buffer,
-            resize: vec![],
-        }];
-        let overwritten: Vec<usize> =
-            std::iter::once(condition.buffer).chain(states.iter().map(|s| s.buffer)).collect();
-        for (k, state) in states.iter().enumerate() {
-            let value = &values[1 + k];
-            let others: Vec<usize> = overwritten.iter().copied().filter(|&b| b != state.buffer).collect();
-            let (next, resize) = match self.resized(state, value) {
-                Some(resized) => resized,
-                None => (self.settled(value, &others), vec![]),
-            };
-            list.push(Carried { state: state.buffer, next: next.buffer, resize });
-        }
+        let list = self.carried(&inputs[1..2 + carried], &values[..1 + carried]);
         let slices: Vec<View> = values[1 + carried..].iter().map(|v| self.settled(v, &[])).collect();
         let rows: Vec<Type> = types[carried..].iter().map(|t| t.with_shape(t.shape[1..].to_vec())).collect();
         self.give_sizes(&rows, &slices);
@@ -135,6 +120,20 @@ impl Lowerer<'_> {
             body: steps,
         })));
         Ok(results)
+    }
+
+    /// What an iteration hands to the next: `values` become the new `states`.
+    fn carried(&mut self, states: &[View], values: &[View]) -> Vec<Carried> {
+        let mut list = Vec::new();
+        for (state, value) in states.iter().zip(values) {
+            let others: Vec<usize> = states.iter().map(|s| s.buffer).filter(|&b| b != state.buffer).collect();
+            let (next, resize) = match self.resized(state, value) {
+                Some(resized) => resized,
+                None => (self.settled(value, &others), vec![]),
+            };
+            list.push(Carried { state: state.buffer, next: next.buffer, resize });
+        }
+        list
     }
 
     /// A value that becomes a state of another size: a copy whose sizes have names of their own, as those of

@@ -55,6 +55,15 @@ impl Layer<'_> {
         }
     }
 
+    /// A view whose dimension `axis` is that of gates by hidden units, with two dimensions for it.
+    fn gated(&self, view: &View, axis: usize) -> View {
+        let mut view = view.clone();
+        let stride = view.strides[axis].clone();
+        view.strides.splice(axis..=axis, [&stride * self.hidden, stride]);
+        view.ty.shape.splice(axis..=axis, [Dim::from(self.gates), Dim::from(self.hidden)]);
+        view
+    }
+
     /// Activation `k` of a direction.
     fn function(&self, direction: usize, k: usize) -> Result<Scalar, Why> {
         let i = direction * self.functions + k;
@@ -139,15 +148,8 @@ impl Lowerer<'_> {
             args.push(view.buffer);
             access(args.len() - 1, view)
         };
-        let gated = |view: &View, axis: usize| {
-            let mut view = view.clone();
-            let stride = view.strides[axis].clone();
-            view.strides.splice(axis..=axis, [&stride * hidden, stride]);
-            view.ty.shape.splice(axis..=axis, [Dim::from(layer.gates), Dim::from(hidden)]);
-            view
-        };
-        let x = input(&gated(&projected, 2));
-        let r = Operand::Strided(input(&gated(&fixed(&parts.operands[2], 0, at), 0)));
+        let x = input(&layer.gated(&projected, 2));
+        let r = Operand::Strided(input(&layer.gated(&fixed(&parts.operands[2], 0, at), 0)));
         let lengths = Some(input(&parts.operands[4]));
         let initial = Some(input(&fixed(&parts.operands[5], 0, at)));
         let function = |k: usize| layer.function(d, k);
@@ -176,27 +178,15 @@ impl Lowerer<'_> {
         }
         let reverse = d == 1 || layer.direction == Direction::Reverse;
         let clip = layer.clip.is_finite().then_some(layer.clip);
-        let mut kernel = Recurrent {
-            cell,
-            steps: steps.clone(),
-            batch: batch.clone(),
-            hidden,
-            reverse,
-            clip,
-            x,
-            r,
-            initial,
-            lengths,
-            y,
-            last,
-        };
-        let arg = kernel.r.arg();
-        if let Some(tensor) = self.tensor(args[arg]).cloned()
+        let flops = &steps * &batch * (2 * rows * hidden);
+        let mut kernel =
+            Recurrent { cell, steps, batch, hidden, reverse, clip, x, r, initial, lengths, y, last };
+        let r = &mut args[kernel.r.arg()];
+        if let Some(tensor) = self.tensor(*r).cloned()
             && let Some(packed) = kernel.pack(&tensor, self.target)
         {
-            args[arg] = self.constant("packed", &packed);
+            *r = self.constant("packed", &packed);
         }
-        let flops = steps * batch * (2 * rows * hidden);
         self.launch(Kernel::Recurrent(kernel), op, args, &parts.results[0].ty, flops)
     }
 
