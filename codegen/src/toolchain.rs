@@ -60,6 +60,9 @@ const MODULE_BYTES: usize = 24 << 10;
 /// Compiles nests for a processor. Equal nests (but for their names) are compiled once. The objects depend
 /// on the nests and the target alone.
 pub fn compile(nests: &[Nest], target: &TargetSpec, options: &Options) -> Result<Objects, ToolchainError> {
+    if cfg!(not(feature = "cpu")) {
+        return Err(ToolchainError::NoLlvm);
+    }
     let (unique, which) = distinct(nests);
     let groups = group(&unique);
     let (done, cached) = (AtomicUsize::new(0), AtomicUsize::new(0));

@@ -5,7 +5,7 @@ use common::{Loaded, bytes, load, load_for};
 use sardonyx_codegen::nest::{Builder, Expr, LoopKind, Nest};
 use sardonyx_codegen::target::TargetSpec;
 use sardonyx_ir::scalar::Prim;
-use sardonyx_tensor::{DType, Dim};
+use sardonyx_tensor::{DType, Dim, Tensor};
 
 /// A nest that applies a primitive to vectors of elements.
 fn map(p: Prim, dtype: DType) -> Nest {
@@ -138,15 +138,8 @@ fn f64_within_bounds() {
     }
 }
 
-#[test]
-fn powers_and_remainders() {
-    let loaded = load(&[
-        map(Prim::Pow, DType::F32),
-        map(Prim::Pow, DType::F64),
-        map(Prim::Rem, DType::F32),
-        map(Prim::Rem, DType::F64),
-        map(Prim::Mod, DType::F32),
-    ]);
+/// Numbers of every kind, in pairs.
+fn pairs() -> Vec<(f64, f64)> {
     let special = [
         0.0,
         -0.0,
@@ -169,54 +162,57 @@ fn powers_and_remainders() {
     ];
     let mut pairs: Vec<(f64, f64)> =
         special.iter().flat_map(|&x| special.iter().map(move |&y| (x, y))).collect();
-    pairs.extend((0..100_000u32).map(|i| {
-        let (u, v) = (
-            f64::from(i.wrapping_mul(2_654_435_761) >> 8) / 16_777_216.0,
-            f64::from(i.wrapping_mul(40_503_277) >> 8) / 16_777_216.0,
-        );
-        ((u - 0.2) * 40.0, (v - 0.5) * 30.0)
-    }));
-    for (i, p, single) in [
-        (0, Prim::Pow, true),
-        (1, Prim::Pow, false),
-        (2, Prim::Rem, true),
-        (3, Prim::Rem, false),
-        (4, Prim::Mod, true),
-    ] {
-        let mut worst = (0.0, 0.0, 0.0, 0.0, 0.0);
-        let round = |v: f64| if single { f64::from(v as f32) } else { v };
-        let (mut x, mut y): (Vec<f64>, Vec<f64>) = pairs.iter().map(|&(x, y)| (round(x), round(y))).unzip();
-        let n = x.len() as i64;
-        let z: Vec<f64> = if single {
-            let (mut x, mut y): (Vec<f32>, Vec<f32>) =
-                (x.iter().map(|&v| v as f32).collect(), y.iter().map(|&v| v as f32).collect());
-            let mut z = vec![0f32; x.len()];
-            loaded.run(i, &mut [bytes(&mut x), bytes(&mut y), bytes(&mut z)], &[], 0, n, 0);
-            z.into_iter().map(f64::from).collect()
-        } else {
-            let mut z = vec![0f64; x.len()];
-            loaded.run(i, &mut [bytes(&mut x), bytes(&mut y), bytes(&mut z)], &[], 0, n, 0);
-            z
-        };
-        for ((&x, &y), &z) in x.iter().zip(&y).zip(&z) {
-            let exact = if p == Prim::Mod {
-                let r = x % y;
-                if r != 0.0 && (r < 0.0) != (y < 0.0) { r + y } else { r }
-            } else {
-                p.float(&[x, y]).unwrap()
+    let fraction = |i: u32, by: u32| f64::from(i.wrapping_mul(by) >> 8) / 16_777_216.0;
+    pairs.extend(
+        (0..100_000)
+            .map(|i| ((fraction(i, 2_654_435_761) - 0.2) * 40.0, (fraction(i, 40_503_277) - 0.5) * 30.0)),
+    );
+    pairs
+}
+
+/// The results of a kernel of two operands, in `f64`.
+fn run_pairs(loaded: &Loaded, kernel: usize, dtype: DType, x: &[f64], y: &[f64]) -> Vec<f64> {
+    let n = x.len();
+    let tensor = |v: &[f64]| Tensor::from_f64s(dtype, [n], v.to_vec());
+    let (mut x, mut y, mut z) = (tensor(x), tensor(y), Tensor::zeros(dtype, [n]));
+    loaded.run(kernel, &mut [x.bytes_mut(), y.bytes_mut(), z.bytes_mut()], &[], 0, n as i64, 0);
+    z.to_f64s()
+}
+
+#[test]
+fn powers_and_remainders() {
+    let cases = [
+        (Prim::Pow, DType::F32),
+        (Prim::Pow, DType::F64),
+        (Prim::Rem, DType::F32),
+        (Prim::Rem, DType::F64),
+        (Prim::Mod, DType::F32),
+    ];
+    let loaded = load(&cases.map(|(p, t)| map(p, t)));
+    for (i, (p, t)) in cases.into_iter().enumerate() {
+        let round = |v: f64| if t == DType::F32 { f64::from(v as f32) } else { v };
+        let (x, y): (Vec<f64>, Vec<f64>) = pairs().iter().map(|&(x, y)| (round(x), round(y))).unzip();
+        let found = run_pairs(&loaded, i, t, &x, &y);
+        let error = |x: f64, y: f64, z: f64| {
+            let exact = match p {
+                Prim::Mod if (x % y) * y < 0.0 => x % y + y,
+                Prim::Mod => x % y,
+                _ => p.float(&[x, y]).unwrap(),
             };
             let exact = round(exact);
-            let error = if exact == z || (exact.is_nan() && z.is_nan()) {
+            let same = exact == z || (exact.is_nan() && z.is_nan());
+            let error = (z - exact).abs() / exact.abs();
+            if same {
                 0.0
+            } else if error.is_nan() {
+                f64::INFINITY
             } else {
-                (z - exact).abs() / exact.abs()
-            };
-            let error = if error.is_nan() { f64::INFINITY } else { error };
-            if error > worst.0 {
-                worst = (error, x, y, z, exact);
+                error
             }
-        }
-        println!("{} {worst:?}", p.name());
-        assert!(worst.0 <= if single { 1.2e-7 } else { 1e-14 }, "{}: {worst:?}", p.name());
+        };
+        let errors = (0..x.len()).map(|k| (error(x[k], y[k], found[k]), x[k], y[k], found[k]));
+        let worst = errors.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+        println!("{} of {t} {worst:?}", p.name());
+        assert!(worst.0 <= if t == DType::F32 { 1.2e-7 } else { 1e-14 }, "{}: {worst:?}", p.name());
     }
 }
