@@ -18,7 +18,7 @@ macro_rules! binary { ($($name:ident $Op:ident),*) => { $(
 )* } }
 
 impl Context<'_> {
-    unary!(neg Neg, abs Abs, sqrt Sqrt, exp Exp, log Log, round Round, not Not);
+    unary!(neg Neg, abs Abs, sqrt Sqrt, exp Exp, log Log, round Round, not Not, sin Sin, cos Cos);
     binary!(plus Add, minus Sub, times Mul, over Div, modulo Mod, pow Pow, min Min, max Max, eq Eq, lt Lt, le Le, gt Gt,
             ge Ge, and And);
 

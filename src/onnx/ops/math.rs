@@ -139,8 +139,8 @@ fn cast_like(cx: &mut Context) -> Built {
 
 fn cast_to(cx: &mut Context, x: Value, to: DType) -> Built {
     let eight = matches!(to, DType::F8E4M3FN | DType::F8E4M3FNUZ | DType::F8E5M2 | DType::F8E5M2FNUZ);
-    if eight && !cx.flag("saturate", true)? {
-        return unsupported("saturate = 0");
+    if eight && cx.dtype(x).is_float() && !cx.flag("saturate", true)? {
+        return cast_unsaturated(cx, x, to);
     }
     if to == DType::F8E8M0 && cx.string("round_mode", "up")? != "nearest" {
         return unsupported("rounding a scale up or down");
@@ -158,6 +158,23 @@ fn cast_to(cx: &mut Context, x: Value, to: DType) -> Built {
         return cx.cast(x, to);
     }
     cx.cast(x, to)
+}
+
+/// Into an eight-bit float, where what is too large becomes NaN.
+fn cast_unsaturated(cx: &mut Context, x: Value, to: DType) -> Built {
+    // From here on a number rounds away from the greatest finite one.
+    let (limit, and_limit) = match to {
+        DType::F8E4M3FN => (464.0, false),
+        DType::F8E4M3FNUZ => (248.0, true),
+        DType::F8E5M2FNUZ => (61440.0, true),
+        _ => return unsupported("infinities of eight-bit floats"),
+    };
+    let wide = cx.cast(x, DType::F32)?;
+    let (size, limit) = (cx.abs(wide)?, cx.scalar(DType::F32, limit));
+    let over = if and_limit { cx.ge(size, limit)? } else { cx.gt(size, limit)? };
+    let nan = cx.scalar(DType::F32, f64::NAN);
+    let value = cx.select(over, nan, wide)?;
+    cx.cast(value, to)
 }
 
 fn clip_attributes(cx: &mut Context) -> Built {

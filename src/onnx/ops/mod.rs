@@ -18,12 +18,14 @@ mod late;
 mod loss;
 mod math;
 mod norm;
+mod pad;
 mod quant;
 mod recurrent;
 mod reduce;
 mod resize;
 mod sequence;
 mod shape;
+mod signal;
 mod slice;
 mod training;
 
@@ -72,6 +74,8 @@ const fn any(name: &'static str, since: i64, f: fn(&mut Context) -> Built<Vec<En
 static GROUPS: &[&[Row]] = &[
     math::ROWS,
     shape::ROWS,
+    pad::ROWS,
+    signal::ROWS,
     reduce::ROWS,
     conv::ROWS,
     norm::ROWS,
