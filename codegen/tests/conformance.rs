@@ -190,3 +190,27 @@ fn pointwise_ops_on_every_type() {
     }
     report(wrong);
 }
+
+#[test]
+fn the_same_graph_gives_the_same_bytes() {
+    let source = include_str!("conformance/contraction.ir").split("\n---\n").next().unwrap();
+    let bytes = || {
+        let case = parse("contraction", source);
+        let options = CompileOptions { targets: vec!["cpu:x86-64-v3".into()], ..Default::default() };
+        compile(&case.graph, &options).unwrap_or_else(|e| panic!("{e}")).0
+    };
+    assert!(bytes() == bytes());
+}
+
+#[test]
+fn nodes_without_a_kernel_are_all_named() {
+    let g = text::parse(
+        "graph(%x: f32[4,4], %y: f32[3,3]) { %0 = det(%x) %1 = neg(%y) %2 = det(%1) return %0, %2 }",
+    )
+    .unwrap();
+    let options = CompileOptions { targets: vec!["cpu".into()], ..Default::default() };
+    let Err(e) = compile(&g, &options) else { panic!("a determinant has no kernel") };
+    let lines: Vec<String> = e.to_string().lines().map(String::from).collect();
+    assert!(lines[0].starts_with("2 of"), "{e}");
+    assert!(lines[1].contains("det f32[]") && lines[2].contains("det f32[]"), "{e}");
+}
