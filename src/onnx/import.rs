@@ -291,13 +291,13 @@ impl Importer {
         Ok(values)
     }
 
-    /// An output without the symbolic dimensions that the model does not declare: a Squeeze of whatever is 1
-    /// leaves the rank to the run, the declaration does not.
+    /// An output without the dimensions of size 1 that the model does not declare. Symbolic dimensions stay:
+    /// they are 1 only in some runs.
     fn declared_rank(&mut self, v: Value, info: &ValueInfoProto) -> Result<Value, Fault> {
         let Some(declared) = inputs::known_shape(info) else { return Ok(v) };
         let graph = self.scope.graph_mut();
-        let known = graph.ty(v).shape.iter().filter(|d| d.is_known());
-        if declared.len() < graph.ty(v).rank() && known.eq(&declared) {
+        let kept = graph.ty(v).shape.iter().filter(|d| **d != 1);
+        if declared.len() < graph.ty(v).rank() && kept.eq(declared.iter().filter(|d| **d != 1)) {
             return Ok(graph.add(Op::Reshape { shape: declared }, &[v])?);
         }
         Ok(v)

@@ -190,7 +190,7 @@ fn interpolated<'b>(
     }
 }
 
-/// Taps stretched by a scale up to 1, summing to 1; below 1 without the part beyond the border.
+/// Taps stretched by a scale up to 1, summing to 1.
 fn antialiased<'b>(
     b: &'b Builder,
     kernel: Kernel,
@@ -202,10 +202,10 @@ fn antialiased<'b>(
 ) -> Taps<'b> {
     let reach = b.constant(F64, kernel.reach() as f64) / scale;
     let (first, last) = ((at - reach).floor().cast(DType::I64), (at + reach).floor().cast(DType::I64));
-    let (inner_first, inner_last) = (first.max(0), last.min(b.dim(n) - 1));
+    // What lies outside is the border's element, unless it is left out.
     let (first, last) = match exclude_outside {
-        true => (inner_first, inner_last),
-        false => (scale.lt(1.0).select(inner_first, first), scale.lt(1.0).select(inner_last, last)),
+        true => (first.max(0), last.min(b.dim(n) - 1)),
+        false => (first, last),
     };
     let weight = move |i: Expr<'b>| kernel.at((i.cast(DType::F64) - at) * scale);
     let sum = b.var(b.constant(F64, 0.0));
