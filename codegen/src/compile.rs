@@ -1,10 +1,10 @@
 //! Compilation: a graph in, the bytes of a program file out.
 use crate::emit;
 use crate::lower::{self, Lowered, Unsupported};
-use crate::nest::Nest;
 use crate::plan::{self, Plan};
-use crate::target::TargetSpec;
+use crate::target::{GpuSpec, Target, TargetSpec};
 use crate::toolchain::{self, Options, ToolchainError, cache::Cache};
+use crate::unit::Unit;
 use sardonyx_ir::{Graph, Op};
 use sardonyx_runtime::manifest::{Constraint, Place, Port};
 use sardonyx_runtime::{Error as ProgramError, ProgramBuilder};
@@ -75,7 +75,9 @@ pub enum CompileError {
         list: Vec<Unsupported>,
     },
     /// The target is not known.
-    #[error("unknown target `{0}`; targets are `cpu` and `cpu:PROCESSOR`")]
+    #[error(
+        "unknown target `{0}`; targets are `cpu`, `cpu:PROCESSOR`, `hip:ARCH` and `cuda:ARCH` (`sardonyx targets` lists them)"
+    )]
     Target(String),
     /// The toolchain failed.
     #[error(transparent)]
@@ -134,25 +136,25 @@ pub struct KernelText {
 
 /// The distinct kernels of a graph on a target, as text.
 pub fn kernels(graph: &Graph, target_name: &str) -> Result<Vec<KernelText>, CompileError> {
-    let (name, spec) = target(target_name)?;
+    let spec = target(target_name)?;
     let lowered = lower::lower(graph, &spec);
     if !lowered.unsupported.is_empty() {
         return Err(CompileError::Unsupported {
-            target: name,
+            target: spec.name(),
             nodes: graph.len(),
             list: lowered.unsupported,
         });
     }
     let labels = lowered.labels();
-    let (unique, which) = toolchain::distinct(&lowered.nests);
+    let (unique, which) = toolchain::distinct(&lowered.units);
     let launches =
         |k: usize| which.iter().zip(&labels).filter(|(w, _)| **w == k).map(|(_, l)| l.clone()).collect();
-    let text = |(k, nest): (usize, &Nest)| KernelText {
-        name: nest.name.clone(),
+    let text = |(k, unit): (usize, &Unit)| KernelText {
+        name: unit.name().to_string(),
         launches: launches(k),
         kernel: which.iter().position(|&w| w == k).map_or(String::new(), |n| lowered.kernels[n].to_string()),
-        nest: nest.to_string(),
-        source: emit::llvm::module(&[nest], &spec),
+        nest: unit.to_string(),
+        source: emit::source(unit, &spec),
     };
     Ok(unique.iter().enumerate().map(text).collect())
 }
@@ -161,23 +163,23 @@ pub fn kernels(graph: &Graph, target_name: &str) -> Result<Vec<KernelText>, Comp
 pub fn compile(graph: &Graph, options: &CompileOptions<'_>) -> Result<(Vec<u8>, Report), CompileError> {
     let progress = |p| options.progress.iter().for_each(|f| f(p));
     let mut report = Report::default();
-    let mut lowered: Vec<(String, TargetSpec, Lowered)> = Vec::new();
+    let mut lowered: Vec<(Target, Lowered)> = Vec::new();
     for name in &options.targets {
-        let (name, spec) = target(name)?;
+        let spec = target(name)?;
         progress(Progress::Lowering { nodes: graph.len() });
         let one = lower::lower(graph, &spec);
         if !one.unsupported.is_empty() {
             let (nodes, list) = (graph.len(), one.unsupported);
-            return Err(CompileError::Unsupported { target: name, nodes, list });
+            return Err(CompileError::Unsupported { target: spec.name(), nodes, list });
         }
-        lowered.push((name, spec, one));
+        lowered.push((spec, one));
     }
     let mut builder = ProgramBuilder::new(concat!("sardonyx ", env!("CARGO_PKG_VERSION")), &options.model);
     describe(graph, &mut builder);
-    for (name, spec, one) in &lowered {
+    for (spec, one) in &lowered {
         let compiling = |done, kernels| progress(Progress::Compiling { done, kernels });
         let how = Options { jobs: options.jobs, cache: options.cache, progress: Some(&compiling) };
-        let objects = toolchain::compile(&one.nests, spec, &how)?;
+        let objects = toolchain::compile(&one.units, spec, &how)?;
         let Plan { mut program, weights } = plan::plan(one, &objects.places);
         let weights: Vec<usize> = weights
             .iter()
@@ -194,19 +196,19 @@ pub fn compile(graph: &Graph, options: &CompileOptions<'_>) -> Result<(Vec<u8>, 
         }
         report.kernels += objects.kernels;
         report.cached += objects.cached;
-        report.launches += one.nests.len();
+        report.launches += one.units.len();
         report.code += objects.objects.iter().map(Vec::len).sum::<usize>();
         program.code = objects.objects.into_iter().map(|object| builder.code(object)).collect();
-        program.placement = placement(name, graph, one, program.kernels.len());
-        program.name = name.clone();
-        program.features = features(spec);
+        program.placement = placement(&spec.name(), graph, one, program.kernels.len());
+        program.name = spec.name();
+        program.features = spec.cpu().map(features).unwrap_or_default();
         report.placement.push(program.placement.clone());
         builder.manifest.targets.push(program);
     }
     progress(Progress::Packing);
     if options.keep_source {
         builder.attachment("graph", sardonyx_ir::text::print(graph));
-        lowered.iter().for_each(|(name, spec, one)| keep_source(&mut builder, name, spec, one));
+        lowered.iter().for_each(|(spec, one)| keep_source(&mut builder, spec, one));
     }
     if let Some(golden) = &options.golden {
         add_golden(&mut builder, golden);
@@ -215,22 +217,25 @@ pub fn compile(graph: &Graph, options: &CompileOptions<'_>) -> Result<(Vec<u8>, 
 }
 
 /// Keeps the text of every launch's loops and code.
-fn keep_source(builder: &mut ProgramBuilder<'_>, target: &str, spec: &TargetSpec, lowered: &Lowered) {
-    for (k, nest) in lowered.nests.iter().enumerate() {
-        let name = format!("{target}/{k}.{}", nest.name);
-        builder.attachment(&format!("nest/{name}"), nest.to_string());
-        builder.attachment(&format!("source/{name}.ll"), emit::llvm::module(&[nest], spec));
+fn keep_source(builder: &mut ProgramBuilder<'_>, target: &Target, lowered: &Lowered) {
+    let extension = if target.cpu().is_some() { "ll" } else { "hip" };
+    for (k, unit) in lowered.units.iter().enumerate() {
+        let name = format!("{}/{k}.{}", target.name(), unit.name());
+        builder.attachment(&format!("nest/{name}"), unit.to_string());
+        builder.attachment(&format!("source/{name}.{extension}"), emit::source(unit, target));
     }
 }
 
-/// The full name and the description of a target.
-pub fn target(name: &str) -> Result<(String, TargetSpec), CompileError> {
+/// The target of this name.
+pub fn target(name: &str) -> Result<Target, CompileError> {
+    if let Some(spec) = GpuSpec::named(name) {
+        return Ok(Target::Gpu(spec.clone()));
+    }
     let cpu = match name {
         "cpu" => "native",
         _ => name.strip_prefix("cpu:").ok_or_else(|| CompileError::Target(name.to_string()))?,
     };
-    let spec = toolchain::cpu(cpu)?;
-    Ok((format!("cpu:{}", spec.cpu), spec))
+    Ok(Target::Cpu(toolchain::cpu(cpu)?))
 }
 
 /// Ports, symbols and constraints.
@@ -275,7 +280,7 @@ fn add_golden(builder: &mut ProgramBuilder<'_>, golden: &Golden<'_>) {
 fn placement(target: &str, graph: &Graph, lowered: &Lowered, kernels: usize) -> String {
     let is_input = |id| matches!(graph.node(id).op, Op::Input { .. });
     let nodes = graph.order().into_iter().filter(|&id| !is_input(id)).count();
-    format!("{target} {nodes}/{nodes} nodes ({} launches of {kernels} kernels)", lowered.nests.len())
+    format!("{target} {nodes}/{nodes} nodes ({} launches of {kernels} kernels)", lowered.units.len())
 }
 
 /// What code for a processor needs, in the names of Rust's standard library.

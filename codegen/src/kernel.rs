@@ -12,7 +12,8 @@ pub mod window;
 
 use crate::nest::Nest;
 use crate::nests;
-use crate::target::TargetSpec;
+use crate::target::{Target, TargetSpec};
+use crate::unit::Unit;
 use sardonyx_ir::{Op, Type};
 use sardonyx_tensor::Dim;
 use std::fmt;
@@ -47,7 +48,15 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// The loops on a target. Fails for an op whose attributes have no loops.
+    /// What a launch runs on a target. Fails where the target has no kernel for it.
+    pub fn unit(&self, name: &str, target: &Target) -> Result<Unit, String> {
+        match target {
+            Target::Cpu(spec) => self.nest(name, spec).map(Unit::Nest),
+            Target::Gpu(spec) => Err(format!("no kernels for {} yet", spec.arch)),
+        }
+    }
+
+    /// The loops on a processor. Fails for an op whose attributes have no loops.
     pub fn nest(&self, name: &str, target: &TargetSpec) -> Result<Nest, String> {
         Ok(match self {
             Kernel::Map(map) => nests::map::nest(map, name, target),

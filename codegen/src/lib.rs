@@ -9,3 +9,4 @@ pub mod nests;
 pub mod plan;
 pub mod target;
 pub mod toolchain;
+pub mod unit;

@@ -17,8 +17,8 @@ mod window;
 pub use view::View;
 
 use crate::kernel::Kernel;
-use crate::nest::Nest;
-use crate::target::TargetSpec;
+use crate::target::Target;
+use crate::unit::Unit;
 use sardonyx_ir::{Graph, NodeId, Op, Origin, Type, Value as Wire};
 use sardonyx_runtime::manifest::{Buffer, BufferIndex, Launch, Place, Step};
 use sardonyx_tensor::{DType, Dim, Tensor};
@@ -37,14 +37,14 @@ pub struct Unsupported {
     pub reason: String,
 }
 
-/// A lowered graph. Kernels of launches are indices into `nests`, weights of buffers into `weights`;
+/// A lowered graph. Kernels of launches are indices into `units`, weights of buffers into `weights`;
 /// lifetimes of workspace buffers are not known yet.
 #[derive(Default)]
 pub struct Lowered {
     /// What every launch computes.
     pub kernels: Vec<Kernel>,
-    /// The loops of every launch.
-    pub nests: Vec<Nest>,
+    /// What every launch runs.
+    pub units: Vec<Unit>,
     /// The buffers.
     pub buffers: Vec<Buffer>,
     /// Constant tensors with their names.
@@ -60,9 +60,9 @@ pub struct Lowered {
 }
 
 impl Lowered {
-    /// What each nest's launch computes.
+    /// What each unit's launch computes.
     pub fn labels(&self) -> Vec<String> {
-        let mut labels = vec![String::new(); self.nests.len()];
+        let mut labels = vec![String::new(); self.units.len()];
         sardonyx_runtime::manifest::walk(&self.steps, &mut |_, step| {
             if let Step::Launch(launch) = step {
                 labels[launch.kernel].clone_from(&launch.label);
@@ -74,7 +74,7 @@ impl Lowered {
 
 /// The state of lowering.
 pub(crate) struct Lowerer<'t> {
-    target: &'t TargetSpec,
+    target: &'t Target,
     out: Lowered,
     constants: HashMap<(usize, DType, Vec<usize>), BufferIndex>,
     origins: HashMap<String, usize>,
@@ -90,7 +90,7 @@ pub(crate) struct Lowerer<'t> {
 pub(crate) type Views = HashMap<Wire, View>;
 
 /// Lowers a graph for a target.
-pub fn lower(g: &Graph, target: &TargetSpec) -> Lowered {
+pub fn lower(g: &Graph, target: &Target) -> Lowered {
     let symbols = g.inputs().flat_map(|v| g.ty(v).shape.iter().flat_map(Dim::symbols)).collect();
     let mut lowerer = Lowerer {
         target,
@@ -299,9 +299,9 @@ impl Lowerer<'_> {
         ty: &Type,
         flops: Dim,
     ) -> Result<(), String> {
-        let nest = kernel.nest(&identifier(op), self.target)?;
+        let unit = kernel.unit(&identifier(op), self.target)?;
         let label = format!("{op} {ty}");
-        assert_eq!(nest.params().count(), args.len(), "bug: arguments of\n{nest}");
+        assert_eq!(unit.params(), args.len(), "bug: arguments of\n{unit}");
         let mut bytes = Dim::ZERO;
         for (k, &arg) in args.iter().enumerate() {
             if !args[..k].contains(&arg) {
@@ -310,13 +310,10 @@ impl Lowerer<'_> {
         }
         let names: Vec<String> = self.origin.names().map(String::from).collect();
         let origins = names.into_iter().map(|name| self.origin_index(name)).collect();
-        let mut dims = nest.dims.clone();
-        if !nest.scratch.is_known() && !dims.contains(&nest.scratch) {
-            dims.push(nest.scratch.clone());
-        }
+        let dims = unit.launch_dims();
         self.out.kernels.push(kernel);
-        let (kernel, grid) = (self.out.nests.len(), nest.grid.clone());
-        self.out.nests.push(nest);
+        let (kernel, grid) = (self.out.units.len(), unit.grid().clone());
+        self.out.units.push(unit);
         self.out.steps.push(Step::Launch(Launch { kernel, args, dims, grid, label, origins, flops, bytes }));
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! Buffers get their lifetimes, in which the runtime places them; what no step uses is left out.
 use crate::lower::Lowered;
-use crate::nest::Nest;
+use crate::unit::Unit;
 use sardonyx_runtime::manifest::{
     self, Buffer, BufferIndex, Kernel, Place, Step, TargetProgram, Trip, count_steps,
 };
@@ -18,9 +18,9 @@ pub struct Plan {
     pub weights: Vec<usize>,
 }
 
-/// Plans a lowered graph whose nests stand at `places`: the object and symbol of each.
+/// Plans a lowered graph whose units stand at `places`: the object and symbol of each.
 pub fn plan(lowered: &Lowered, places: &[(usize, String)]) -> Plan {
-    let (kernels, kernel_of) = kernels(&lowered.nests, places);
+    let (kernels, kernel_of) = kernels(&lowered.units, places);
     let mut steps = lowered.steps.clone();
     each_step(&mut steps, &mut |step| {
         if let Step::Launch(launch) = step {
@@ -63,22 +63,20 @@ pub fn plan(lowered: &Lowered, places: &[(usize, String)]) -> Plan {
     Plan { program, weights }
 }
 
-/// The distinct kernels, and which of them each nest is.
-fn kernels(nests: &[Nest], places: &[(usize, String)]) -> (Vec<Kernel>, Vec<usize>) {
+/// The distinct kernels, and which of them each unit is.
+fn kernels(units: &[Unit], places: &[(usize, String)]) -> (Vec<Kernel>, Vec<usize>) {
     let mut known: HashMap<&(usize, String), usize> = HashMap::new();
     let mut kernels = Vec::new();
-    let which = nests.iter().zip(places).map(|(nest, at)| {
+    let which = units.iter().zip(places).map(|(unit, at)| {
         *known.entry(at).or_insert_with(|| {
-            let mut dims = nest.dims.clone();
-            if !nest.scratch.is_known() && !dims.contains(&nest.scratch) {
-                dims.push(nest.scratch.clone());
-            }
-            let scratch = match dims.iter().position(|d| *d == nest.scratch) {
+            let dims = unit.launch_dims();
+            let scratch = match dims.iter().position(|d| d == unit.scratch()) {
                 Some(slot) => Dim::symbol(&format!("d{slot}")),
-                None => nest.scratch.clone(),
+                None => unit.scratch().clone(),
             };
             let (code, symbol) = (at.0, at.1.clone());
-            kernels.push(Kernel { symbol, code, args: nest.params().count(), dims: dims.len(), scratch });
+            let (args, (threads, shared)) = (unit.params(), unit.block());
+            kernels.push(Kernel { symbol, code, args, dims: dims.len(), scratch, threads, shared });
             kernels.len() - 1
         })
     });

@@ -1,4 +1,40 @@
 //! Targets as data: what code generation needs to know of a processor, one table row each.
+mod gpu;
+
+pub use gpu::{GPUS, GpuSpec, Matrix, Platform};
+
+/// What code is generated for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// A processor: kernels are nests over work items that threads share, compiled by LLVM.
+    Cpu(TargetSpec),
+    /// A GPU: kernels are blocks of threads, HIP text compiled by its platform's toolchain.
+    Gpu(GpuSpec),
+}
+
+impl Target {
+    /// The full name, such as `cpu:znver5` or `hip:gfx942`.
+    pub fn name(&self) -> String {
+        match self {
+            Target::Cpu(spec) => format!("cpu:{}", spec.cpu),
+            Target::Gpu(spec) => format!("{}:{}", spec.platform.name(), spec.arch),
+        }
+    }
+    /// The processor, if it is one.
+    pub fn cpu(&self) -> Option<&TargetSpec> {
+        match self {
+            Target::Cpu(spec) => Some(spec),
+            Target::Gpu(_) => None,
+        }
+    }
+    /// The GPU, if it is one.
+    pub fn gpu(&self) -> Option<&GpuSpec> {
+        match self {
+            Target::Cpu(_) => None,
+            Target::Gpu(spec) => Some(spec),
+        }
+    }
+}
 
 /// A processor that code is generated for.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,11 +1,13 @@
 //! Toolchains: source text of a platform in, object code out.
 pub mod cache;
+pub mod gpu;
 #[cfg(feature = "cpu")]
 pub mod llvm;
 
 use crate::emit;
 use crate::nest::Nest;
-use crate::target::TargetSpec;
+use crate::target::{Target, TargetSpec};
+use crate::unit::Unit;
 use cache::Cache;
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -20,6 +22,12 @@ pub enum ToolchainError {
     /// This build has no code generator for the platform.
     #[error("this build of the compiler has no LLVM: it was built without the feature `cpu`")]
     NoLlvm,
+    /// There is no compiler for the GPU here.
+    #[error("no compiler for {arch} is here")]
+    NoGpuToolchain {
+        /// The instruction set.
+        arch: String,
+    },
     /// LLVM refused the text.
     #[error("LLVM: {message} (in the module of {kernels})")]
     Llvm {
@@ -41,11 +49,12 @@ pub struct Options<'a> {
     pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
 }
 
-/// Object code of a list of nests.
+/// Object code of a list of units.
+#[derive(Debug)]
 pub struct Objects {
-    /// ELF objects for the runtime's loader.
+    /// ELF objects for the runtime's loader, or code objects of a GPU.
     pub objects: Vec<Vec<u8>>,
-    /// For each nest, the object that holds it and the symbol it has there.
+    /// For each unit, the object that holds it and the symbol it has there.
     pub places: Vec<(usize, String)>,
     /// The number of distinct kernels.
     pub kernels: usize,
@@ -57,13 +66,30 @@ pub struct Objects {
 /// that the modules of a model keep all threads busy.
 const MODULE_BYTES: usize = 24 << 10;
 
-/// Compiles nests for a processor. Equal nests (but for their names) are compiled once. The objects depend
-/// on the nests and the target alone.
-pub fn compile(nests: &[Nest], target: &TargetSpec, options: &Options) -> Result<Objects, ToolchainError> {
+/// Compiles units for a target. Equal units (but for their names) are compiled once. The objects depend on
+/// the units, the target and the toolchain alone.
+pub fn compile(units: &[Unit], target: &Target, options: &Options) -> Result<Objects, ToolchainError> {
+    let (unique, which) = distinct(units);
+    match target {
+        Target::Cpu(spec) => cpu_objects(unique, &which, spec, options),
+        Target::Gpu(spec) => gpu::objects(&unique, &which, spec, options),
+    }
+}
+
+fn cpu_objects(
+    unique: Vec<Unit>,
+    which: &[usize],
+    target: &TargetSpec,
+    options: &Options,
+) -> Result<Objects, ToolchainError> {
     if cfg!(not(feature = "cpu")) {
         return Err(ToolchainError::NoLlvm);
     }
-    let (unique, which) = distinct(nests);
+    let nest = |unit| match unit {
+        Unit::Nest(nest) => nest,
+        Unit::Template(template) => panic!("bug: the template {} for {}", template.name, target.cpu),
+    };
+    let unique: Vec<Nest> = unique.into_iter().map(nest).collect();
     let groups = group(&unique);
     let (done, cached) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let compile = |group: &Vec<usize>| {
@@ -87,18 +113,18 @@ pub fn compile(nests: &[Nest], target: &TargetSpec, options: &Options) -> Result
     Ok(Objects { objects, places, kernels: unique.len(), cached: cached.into_inner() })
 }
 
-/// The distinct nests, renamed so that their names differ, and which of them each nest is.
-pub(crate) fn distinct(nests: &[Nest]) -> (Vec<Nest>, Vec<usize>) {
+/// The distinct units, renamed so that their names differ, and which of them each unit is.
+pub(crate) fn distinct(units: &[Unit]) -> (Vec<Unit>, Vec<usize>) {
     let mut known: HashMap<String, usize> = HashMap::new();
     let mut names: HashMap<String, usize> = HashMap::new();
-    let mut unique: Vec<Nest> = Vec::new();
-    let which = nests.iter().map(|nest| {
-        let anonymous = Nest { name: "kernel".into(), ..nest.clone() };
+    let mut unique: Vec<Unit> = Vec::new();
+    let which = units.iter().map(|unit| {
+        let anonymous = unit.renamed("kernel");
         *known.entry(format!("{anonymous:?}")).or_insert_with(|| {
-            let count = names.entry(nest.name.clone()).or_insert(0);
+            let count = names.entry(unit.name().to_string()).or_insert(0);
             *count += 1;
-            let name = if *count == 1 { nest.name.clone() } else { format!("{}.{count}", nest.name) };
-            unique.push(Nest { name, ..anonymous });
+            let name = if *count == 1 { unit.name().to_string() } else { format!("{}.{count}", unit.name()) };
+            unique.push(anonymous.renamed(&name));
             unique.len() - 1
         })
     });

@@ -2,8 +2,9 @@
 #![cfg(feature = "cpu")]
 mod common;
 use sardonyx_codegen::nest::{Builder, Nest};
-use sardonyx_codegen::target::{CPUS, TargetSpec};
+use sardonyx_codegen::target::{CPUS, Target, TargetSpec};
 use sardonyx_codegen::toolchain::{self, Options, ToolchainError, cache::Cache};
+use sardonyx_codegen::unit::Unit;
 use sardonyx_ir::scalar::Prim;
 use sardonyx_tensor::DType;
 
@@ -16,21 +17,21 @@ fn add(name: &str, n: i64) -> Nest {
 
 #[test]
 fn equal_nests_are_compiled_once_and_names_differ() {
-    let target = toolchain::cpu("x86-64-v3").unwrap();
-    let nests = [add("first", 1), add("second", 1), add("first", 2)];
-    let built = toolchain::compile(&nests, &target, &Options::default()).unwrap();
+    let target = Target::Cpu(toolchain::cpu("x86-64-v3").unwrap());
+    let units = [add("first", 1), add("second", 1), add("first", 2)].map(Unit::Nest);
+    let built = toolchain::compile(&units, &target, &Options::default()).unwrap();
     assert_eq!(built.places[0], built.places[1]);
     assert_ne!(built.places[0], built.places[2]);
 }
 
 #[test]
 fn objects_do_not_depend_on_threads_or_the_cache() {
-    let target = toolchain::cpu("x86-64-v4").unwrap();
-    let nests: Vec<Nest> = (0..40).map(|n| add("add", n)).collect();
+    let target = Target::Cpu(toolchain::cpu("x86-64-v4").unwrap());
+    let units: Vec<Unit> = (0..40).map(|n| Unit::Nest(add("add", n))).collect();
     let directory = std::env::temp_dir().join(format!("sardonyx-objects-{}", std::process::id()));
     let cache = Cache::new(&directory);
     let build = |jobs, cache| {
-        toolchain::compile(&nests, &target, &Options { jobs, cache, progress: None }).unwrap().objects
+        toolchain::compile(&units, &target, &Options { jobs, cache, progress: None }).unwrap().objects
     };
     let one = build(1, None);
     assert!(one == build(3, None) && one == build(2, Some(&cache)));

@@ -152,6 +152,10 @@ pub struct TargetProgram {
 
 /// A compiled function.
 ///
+/// On a GPU it is a kernel whose parameters are, in this order: a pointer per buffer argument, the run-time
+/// dimension parameters as 64-bit integers, and, where `scratch` is not 0, a pointer to the scratch memory of
+/// all blocks. The grid of a launch is the number of blocks, in one dimension.
+///
 /// On the CPU it is `extern "C" fn(args: *const *mut u8, dims: *const i64, begin: i64, end: i64,
 /// scratch: *mut u8)` and computes the work items `begin..end` of its grid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -165,8 +169,20 @@ pub struct Kernel {
     pub args: usize,
     /// The number of run-time dimension parameters.
     pub dims: usize,
-    /// Bytes of scratch memory per thread, over the symbols `d0`, `d1`, …: the dimension parameters.
+    /// Bytes of scratch memory per thread (on a GPU: per block), over the symbols `d0`, `d1`, …: the
+    /// dimension parameters.
     pub scratch: Dim,
+    /// Threads of a block; 0 on the CPU.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub threads: u32,
+    /// Bytes of shared memory per block that a launch has to ask for, beyond what the code declares itself.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub shared: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 /// Memory that steps read and write.

@@ -177,11 +177,11 @@ impl Lowerer<'_> {
         };
         let (a, b) = (gemm.a.arg(), gemm.b.arg());
         if let Some(tensor) = self.tensor(call.args[b]).cloned()
-            && let Some(packed) = gemm.pack_b(&tensor, self.target)
+            && let Some(packed) = self.target.cpu().and_then(|cpu| gemm.pack_b(&tensor, cpu))
         {
             call.args[b] = self.constant("packed", &packed);
         } else if let Some(tensor) = self.tensor(call.args[a]).cloned()
-            && let Some(packed) = gemm.pack_a(&tensor, self.target)
+            && let Some(packed) = self.target.cpu().and_then(|cpu| gemm.pack_a(&tensor, cpu))
         {
             call.args[a] = self.constant("packed", &packed);
         }
@@ -238,7 +238,7 @@ impl Lowerer<'_> {
         };
         let w = conv.w.arg();
         if let Some(tensor) = self.tensor(call.args[w]).cloned()
-            && let Some(packed) = conv.pack(&tensor, self.target)
+            && let Some(packed) = self.target.cpu().and_then(|cpu| conv.pack(&tensor, cpu))
         {
             call.args[w] = self.constant("packed", &packed);
         }

@@ -183,7 +183,7 @@ impl Lowerer<'_> {
             Recurrent { cell, steps, batch, hidden, reverse, clip, x, r, initial, lengths, y, last };
         let r = &mut args[kernel.r.arg()];
         if let Some(tensor) = self.tensor(*r).cloned()
-            && let Some(packed) = kernel.pack(&tensor, self.target)
+            && let Some(packed) = self.target.cpu().and_then(|cpu| kernel.pack(&tensor, cpu))
         {
             *r = self.constant("packed", &packed);
         }

@@ -55,12 +55,12 @@ impl Lowerer<'_> {
             .zip(g.outputs())
             .filter_map(|(old, &new)| Some((new, *wanted.get(old)?)))
             .collect();
-        let before = (self.out.steps.len(), self.out.nests.len());
+        let before = (self.out.steps.len(), self.out.units.len());
         match self.kernel(g, inputs, &wanted, &label) {
             Ok(views) => Ok(views),
             Err(why) => {
                 self.out.steps.truncate(before.0);
-                self.out.nests.truncate(before.1);
+                self.out.units.truncate(before.1);
                 self.out.kernels.truncate(before.1);
                 let nodes = g.order().into_iter().filter(|&id| !is_leaf(g, id)).count();
                 if nodes < 2 { Err(why) } else { Ok(self.graph(g, inputs, &wanted)) }

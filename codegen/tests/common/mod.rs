@@ -1,8 +1,9 @@
 //! Compiles nests for this machine and runs them.
 #![allow(unsafe_code, dead_code, clippy::unwrap_used)]
 use sardonyx_codegen::nest::Nest;
-use sardonyx_codegen::target::TargetSpec;
+use sardonyx_codegen::target::{Target, TargetSpec};
 use sardonyx_codegen::toolchain::{self, Options};
+use sardonyx_codegen::unit::Unit;
 use std::process::Command;
 
 type Kernel = unsafe extern "C" fn(*const *mut u8, *const i64, i64, i64, *mut u8);
@@ -18,7 +19,9 @@ pub fn load(nests: &[Nest]) -> Loaded {
 }
 
 pub fn load_for(nests: &[Nest], target: &TargetSpec) -> Loaded {
-    let built = toolchain::compile(nests, target, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+    let units: Vec<Unit> = nests.iter().cloned().map(Unit::Nest).collect();
+    let target = Target::Cpu(target.clone());
+    let built = toolchain::compile(&units, &target, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
     let directory = std::env::temp_dir();
     let libraries: Vec<libloading::Library> = built
         .objects

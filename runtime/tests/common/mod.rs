@@ -48,7 +48,15 @@ impl Build {
         target.origins.push("/layer/Node".into());
         for &(symbol, args, dims, scratch) in TABLE {
             let scratch = dim(scratch);
-            target.kernels.push(Kernel { symbol: symbol.into(), code: 0, args, dims, scratch });
+            target.kernels.push(Kernel {
+                symbol: symbol.into(),
+                code: 0,
+                args,
+                dims,
+                scratch,
+                threads: 0,
+                shared: 0,
+            });
         }
         Build { builder, target }
     }

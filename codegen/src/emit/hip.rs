@@ -1,0 +1,32 @@
+//! Units as HIP text, the same for AMD, NVIDIA and the host build of tests.
+//!
+//! The text starts with `codegen/device/prelude.hpp`, which holds every difference between the platforms, and
+//! has no includes. It defines one kernel with the name of the unit.
+use crate::target::{GpuSpec, Platform};
+use crate::unit::Unit;
+use std::fmt::Write;
+
+/// The only place where the platforms differ.
+pub const PRELUDE: &str = include_str!("../../device/prelude.hpp");
+
+/// The text of a unit for a GPU.
+pub fn text(unit: &Unit, target: &GpuSpec) -> String {
+    let mut text = String::new();
+    let platform = match target.platform {
+        Platform::Hip => "HIP",
+        Platform::Cuda => "CUDA",
+    };
+    let _ = writeln!(text, "#define SARDONYX_{platform} 1");
+    let _ = writeln!(text, "#define SARDONYX_WAVE {}", target.wave);
+    let _ = writeln!(text, "#define KERNEL_NAME {}\n{PRELUDE}", symbol(unit.name()));
+    match unit {
+        Unit::Template(template) => text.push_str(&template.source),
+        Unit::Nest(nest) => panic!("bug: the nest {} as HIP text", nest.name),
+    }
+    text
+}
+
+/// The name of a unit as an identifier of C++.
+pub fn symbol(name: &str) -> String {
+    name.replace('.', "_")
+}
