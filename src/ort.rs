@@ -55,6 +55,23 @@ impl Ort {
         Ok(Ort { session: builder.commit_from_file(model).map_err(run_error)? })
     }
 
+    /// Loads a model from memory, as it is, for one thread.
+    pub fn from_bytes(model: &[u8]) -> Result<Ort, OrtError> {
+        let builder = Session::builder(environment(None)?).map_err(run_error)?;
+        let builder = builder.with_intra_threads(1).map_err(run_error)?;
+        let mut builder =
+            builder.with_optimization_level(GraphOptimizationLevel::Disable).map_err(run_error)?;
+        Ok(Ort { session: builder.commit_from_memory(model).map_err(run_error)? })
+    }
+
+    /// Writes the model as ONNX Runtime's own optimizer leaves it: fused, its layouts those of the standard.
+    pub fn write_optimized(model: &Path, to: &Path) -> Result<(), OrtError> {
+        let builder = Session::builder(environment(None)?).map_err(run_error)?;
+        let builder = builder.with_optimization_level(GraphOptimizationLevel::Level2).map_err(run_error)?;
+        let mut builder = builder.with_optimized_model_path(to).map_err(run_error)?;
+        builder.commit_from_file(model).map(|_| ()).map_err(run_error)
+    }
+
     /// Runs the model; the outputs in the model's order.
     pub fn run(&mut self, inputs: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>, OrtError> {
         let known: Vec<String> = self.session.inputs().iter().map(|i| i.name().to_string()).collect();

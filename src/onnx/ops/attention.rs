@@ -76,7 +76,7 @@ fn attended(
 }
 
 /// `[b, s, heads * d]` as `[b, heads, s, d]`.
-fn heads(cx: &mut Context, x: Value, heads: i64) -> Built {
+pub(super) fn heads(cx: &mut Context, x: Value, heads: i64) -> Built {
     let shape = cx.shape(x);
     if shape.len() != 3 || heads < 1 {
         return invalid(format!("{heads} heads in {}", cx.ty(x)));
@@ -104,7 +104,7 @@ fn padded_mask(cx: &mut Context, mask: Value, keys: &Dim) -> Built {
 }
 
 /// True where query `i` may see key `j`: `j <= i + past`.
-fn causal_mask(cx: &mut Context, s: &Dim, t: &Dim, past: &Dim) -> Built {
+pub(super) fn causal_mask(cx: &mut Context, s: &Dim, t: &Dim, past: &Dim) -> Built {
     let (rows, columns) = (cx.iota(s.clone(), DType::I64, 0, 2)?, cx.iota(t.clone(), DType::I64, 1, 2)?);
     let past = cx.dim(past.clone(), DType::I64)?;
     let last = cx.plus(rows, past)?;
@@ -119,7 +119,7 @@ fn length_mask(cx: &mut Context, lengths: Value, t: &Dim) -> Built {
 }
 
 /// What both masks let through; the second is boolean.
-fn both(cx: &mut Context, mask: Option<Value>, seen: Value) -> Built {
+pub(super) fn both(cx: &mut Context, mask: Option<Value>, seen: Value) -> Built {
     match mask {
         None => Ok(seen),
         Some(mask) if cx.dtype(mask) == DType::Bool => cx.and(mask, seen),
@@ -133,18 +133,8 @@ fn both(cx: &mut Context, mask: Option<Value>, seen: Value) -> Built {
 /// The scores at the stage that `qk_matmul_output_mode` asks for.
 fn scores(cx: &mut Context, q: Value, k: Value, mask: Option<Value>, scale: f64, softcap: f64) -> Built {
     let mode = cx.int("qk_matmul_output_mode", 0)?;
-    let (shape, groups) = (cx.shape(q), cx.shape(k)[1].clone());
-    let k = match shape[1].exact_div(&groups) {
-        Some(n) if n == 1 => k,
-        Some(n) => {
-            let own = cx.shape(k);
-            let wide = cx.unsqueeze(k, &[2])?;
-            let [b, g, t, d] = [0, 1, 2, 3].map(|i| own[i].clone());
-            let wide = cx.expand(wide, vec![b.clone(), g, n, t.clone(), d.clone()])?;
-            cx.reshape(wide, vec![b, shape[1].clone(), t, d])?
-        }
-        None => return invalid("heads that do not divide into the groups"),
-    };
+    let heads = cx.shape(q)[1].clone();
+    let k = repeated_heads(cx, k, &heads)?;
     let turned = cx.transpose(k, &[0, 1, 3, 2])?;
     let product = cx.add(Op::Matmul {}, &[q, turned])?;
     let mut x = cx.times_number(product, scale)?;
@@ -171,6 +161,19 @@ fn scores(cx: &mut Context, q: Value, k: Value, mask: Option<Value>, scale: f64,
     if mode == 2 { Ok(x) } else { cx.add(Op::Softmax { axis: -1 }, &[x]) }
 }
 
+/// Keys or values `[b, g, t, d]` of groups, once for every one of the heads.
+pub(super) fn repeated_heads(cx: &mut Context, k: Value, heads: &Dim) -> Built {
+    let own = cx.shape(k);
+    let each = heads.exact_div(&own[1]).ok_or("heads that do not divide into the groups")?;
+    if each == 1 {
+        return Ok(k);
+    }
+    let wide = cx.unsqueeze(k, &[2])?;
+    let [b, g, t, d] = [0, 1, 2, 3].map(|i| own[i].clone());
+    let wide = cx.expand(wide, vec![b.clone(), g, each, t.clone(), d.clone()])?;
+    cx.reshape(wide, vec![b, heads.clone(), t, d])
+}
+
 fn rotary(cx: &mut Context) -> Built {
     let (x, cos, sin) = (cx.operand(0)?, cx.operand(1)?, cx.operand(2)?);
     let (shape, heads) = (cx.shape(x), cx.int("num_heads", 0)?);
@@ -192,23 +195,36 @@ fn rotary(cx: &mut Context) -> Built {
     let (cos, sin) = (cx.unsqueeze(cos, &[2])?, cx.unsqueeze(sin, &[2])?);
     let width = cx.shape(x)[3].clone();
     let turned = match cx.int("rotary_embedding_dim", 0)? {
-        0 => width.clone(),
+        0 => width,
         n => Dim::from(n),
     };
-    let part = cx.slice_axis(x, 3, Dim::ZERO, turned.clone(), 1)?;
-    let mut y = turned_by(cx, part, cos, sin)?;
-    if turned != width {
-        let rest = cx.slice_axis(x, 3, turned.clone(), width - turned, 1)?;
-        y = cx.concat(&[y, rest], 3)?;
-    }
+    let interleaved = cx.flag("interleaved", false)?;
+    let y = rotated(cx, x, [cos, sin], turned, interleaved)?;
     if shape.len() == 4 { cx.transpose(y, &[0, 2, 1, 3]) } else { cx.reshape(y, shape) }
 }
 
+/// The first `turned` elements of the last axis turned by angles, the others as they are.
+pub(super) fn rotated(
+    cx: &mut Context,
+    x: Value,
+    [cos, sin]: [Value; 2],
+    turned: Dim,
+    interleaved: bool,
+) -> Built {
+    let width = cx.shape(x)[3].clone();
+    let part = cx.slice_axis(x, 3, Dim::ZERO, turned.clone(), 1)?;
+    let y = turned_by(cx, part, cos, sin, interleaved)?;
+    if turned == width {
+        return Ok(y);
+    }
+    let rest = cx.slice_axis(x, 3, turned.clone(), width - turned, 1)?;
+    cx.concat(&[y, rest], 3)
+}
+
 /// Pairs of elements turned by an angle: neighbours, or one of each half.
-fn turned_by(cx: &mut Context, x: Value, cos: Value, sin: Value) -> Built {
+fn turned_by(cx: &mut Context, x: Value, cos: Value, sin: Value, interleaved: bool) -> Built {
     let shape = cx.shape(x);
     let half = shape[3].floor_div(2);
-    let interleaved = cx.flag("interleaved", false)?;
     let (a, b) = match interleaved {
         true => (
             cx.slice_axis(x, 3, Dim::ZERO, half.clone(), 2)?,

@@ -290,7 +290,7 @@ pub(super) fn matmul(cx: &mut Context, a: Value, b: Value) -> Built {
     }
 }
 
-fn gemm(cx: &mut Context) -> Built {
+pub(super) fn gemm(cx: &mut Context) -> Built {
     let (a, b, c) = (cx.operand(0)?, cx.operand(1)?, cx.operand_if(2)?);
     if cx.rank(a) != 2 || cx.rank(b) != 2 {
         return invalid("operands of a Gemm have rank 2");

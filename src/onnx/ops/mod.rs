@@ -17,6 +17,7 @@ mod index;
 mod late;
 mod loss;
 mod math;
+mod microsoft;
 mod norm;
 mod pad;
 mod quant;
@@ -94,7 +95,7 @@ static GROUPS: &[&[Row]] = &[
 /// Rows by domain and name, oldest first.
 static TABLE: LazyLock<HashMap<(&str, &str), Vec<&Row>>> = LazyLock::new(|| {
     let mut table: HashMap<(&str, &str), Vec<&Row>> = HashMap::new();
-    for row in GROUPS.iter().copied().flatten() {
+    for row in GROUPS.iter().chain(microsoft::GROUPS).copied().flatten() {
         table.entry((row.domain, row.name)).or_default().push(row);
     }
     table.values_mut().for_each(|rows| rows.sort_by_key(|r| r.since));

@@ -19,7 +19,7 @@ pub(super) const ROWS: &[Row] = &[
 
 /// A scale or zero point so that it broadcasts to `x`: one value, one per element of `axis`, or one per
 /// block of it.
-fn spread(cx: &mut Context, x: Value, parameter: Value, axis: i64, block: i64) -> Built {
+pub(super) fn spread(cx: &mut Context, x: Value, parameter: Value, axis: i64, block: i64) -> Built {
     let (shape, own) = (cx.shape(x), cx.shape(parameter));
     if own.is_empty() || (own.len() == 1 && own[0] == 1 && block == 0) {
         return cx.as_scalar(parameter);
@@ -48,7 +48,7 @@ fn blocks(cx: &Context) -> Built<(i64, i64)> {
     Ok((cx.int("axis", 1)?, cx.int("block_size", 0)?))
 }
 
-fn quantize(cx: &mut Context) -> Built {
+pub(super) fn quantize(cx: &mut Context) -> Built {
     let (x, scale, zero) = (cx.operand(0)?, cx.operand(1)?, cx.operand_if(2)?);
     let (axis, block) = blocks(cx)?;
     let to = match (zero, cx.dtype_if_set("output_dtype")?) {
@@ -74,7 +74,7 @@ fn quantize(cx: &mut Context) -> Built {
 }
 
 /// `saturate(round(x / scale) + zero)`; halves are computed as singles, which hold every zero point.
-fn quantized(cx: &mut Context, x: Value, scale: Value, zero: Option<Value>, to: DType) -> Built {
+pub(super) fn quantized(cx: &mut Context, x: Value, scale: Value, zero: Option<Value>, to: DType) -> Built {
     let ratio = cx.over(x, scale)?;
     if to.is_float() {
         let zero = match zero {
@@ -99,11 +99,11 @@ fn quantized(cx: &mut Context, x: Value, scale: Value, zero: Option<Value>, to: 
     cx.cast(clipped, to)
 }
 
-fn is_zero(cx: &Context, v: Value) -> bool {
+pub(super) fn is_zero(cx: &Context, v: Value) -> bool {
     cx.constant_of(v).is_some_and(|t| t.to_f64s().iter().all(|&x| x == 0.0))
 }
 
-fn dequantize(cx: &mut Context) -> Built {
+pub(super) fn dequantize(cx: &mut Context) -> Built {
     let (x, scale, zero) = (cx.operand(0)?, cx.operand(1)?, cx.operand_if(2)?);
     let (axis, block) = blocks(cx)?;
     let to = cx.dtype_if_set("output_dtype")?.unwrap_or(cx.dtype(scale));
@@ -117,7 +117,7 @@ fn dequantize(cx: &mut Context) -> Built {
 }
 
 /// `(x - zero) * scale` in the type of the scale.
-fn dequantized(cx: &mut Context, x: Value, scale: Value, zero: Option<Value>) -> Built {
+pub(super) fn dequantized(cx: &mut Context, x: Value, scale: Value, zero: Option<Value>) -> Built {
     let to = if cx.dtype(scale) == DType::F8E8M0 { DType::F32 } else { cx.dtype(scale) };
     let scale = cx.cast(scale, to)?;
     let wide = match zero {
@@ -135,7 +135,7 @@ fn dequantized(cx: &mut Context, x: Value, scale: Value, zero: Option<Value>) ->
     cx.times(wide, scale)
 }
 
-fn dynamic_quantize(cx: &mut Context) -> Built<Vec<Value>> {
+pub(super) fn dynamic_quantize(cx: &mut Context) -> Built<Vec<Value>> {
     let x = cx.operand(0)?;
     let axes: Vec<i64> = (0..cx.rank(x) as i64).collect();
     let (low, high) =
@@ -156,7 +156,7 @@ fn dynamic_quantize(cx: &mut Context) -> Built<Vec<Value>> {
 }
 
 /// The operand as i32, less its zero point, which is one value or one a row (or column) of the matrix.
-fn centered(cx: &mut Context, x: Value, zero: Option<Value>, rows: bool) -> Built {
+pub(super) fn centered(cx: &mut Context, x: Value, zero: Option<Value>, rows: bool) -> Built {
     let wide = cx.cast(x, DType::I32)?;
     let Some(zero) = zero.filter(|&z| !is_zero(cx, z)) else { return Ok(wide) };
     let zero = cx.cast(zero, DType::I32)?;
@@ -177,7 +177,7 @@ fn matmul_integer(cx: &mut Context) -> Built {
 }
 
 /// A parameter for each output channel of a weight, so that it broadcasts to a tensor of this rank.
-fn per_channel(cx: &mut Context, parameter: Value, axis: usize, rank: usize) -> Built {
+pub(super) fn per_channel(cx: &mut Context, parameter: Value, axis: usize, rank: usize) -> Built {
     match cx.shape(parameter).as_slice() {
         [] => Ok(parameter),
         [n] if *n == 1 => cx.as_scalar(parameter),
@@ -191,7 +191,7 @@ fn per_channel(cx: &mut Context, parameter: Value, axis: usize, rank: usize) -> 
 }
 
 /// The convolution of the centered operands, in i32.
-fn integer_conv(
+pub(super) fn integer_conv(
     cx: &mut Context,
     [x, w]: [Value; 2],
     zeros: [Option<Value>; 2],
@@ -214,7 +214,13 @@ fn conv_integer(cx: &mut Context) -> Built {
 }
 
 /// `acc * (a_scale * b_scale / y_scale)`, rounded into the output's type.
-fn requantized(cx: &mut Context, acc: Value, scales: [Value; 2], y_scale: Value, y_zero: Value) -> Built {
+pub(super) fn requantized(
+    cx: &mut Context,
+    acc: Value,
+    scales: [Value; 2],
+    y_scale: Value,
+    y_zero: Value,
+) -> Built {
     let y_scale = cx.as_scalar(y_scale)?;
     let y_zero = cx.as_scalar(y_zero)?;
     let dtype = cx.dtype(scales[0]);
@@ -228,7 +234,7 @@ fn requantized(cx: &mut Context, acc: Value, scales: [Value; 2], y_scale: Value,
     quantized(cx, value, y_scale, Some(y_zero), to)
 }
 
-fn qlinear_conv(cx: &mut Context) -> Built {
+pub(super) fn qlinear_conv(cx: &mut Context) -> Built {
     let (x, x_scale, x_zero) = (cx.operand(0)?, cx.operand(1)?, cx.operand(2)?);
     let (w, w_scale, w_zero) = (cx.operand(3)?, cx.operand(4)?, cx.operand(5)?);
     let (y_scale, y_zero, bias) = (cx.operand(6)?, cx.operand(7)?, cx.operand_if(8)?);

@@ -1,0 +1,303 @@
+//! A case: one node with its attributes, operands and results, and what ONNX Runtime is expected to do with it.
+use super::build::{self, D, graph, node, opset, value};
+use onnx_protobuf::attribute_proto::AttributeType;
+use onnx_protobuf::{AttributeProto, ModelProto, NodeProto, TensorProto};
+use sardonyx_ir::interp::sample;
+use sardonyx_tensor::{DType, Tensor};
+use std::fmt::Write;
+
+/// The domain of ONNX Runtime's own operators.
+pub const MS: &str = "com.microsoft";
+/// The domain of ONNX's operators for classical machine learning.
+pub const ML: &str = "ai.onnx.ml";
+
+/// An operand of the node.
+enum Slot {
+    /// Left out.
+    Nothing,
+    /// An input of the model; names of dimensions that are symbols there.
+    Input(Tensor, Vec<&'static str>),
+    /// An initializer.
+    Constant(Tensor),
+}
+
+/// What the case expects.
+#[derive(Clone, PartialEq)]
+pub enum Expected {
+    /// All three agree.
+    Agreement,
+    /// ONNX Runtime refuses the node with an error that holds these words; reference and CPU agree.
+    Refused(&'static str),
+    /// The importer refuses the node with an error that holds these words.
+    Unsupported(&'static str),
+}
+
+/// One node as a model, with seeded inputs.
+pub struct Case {
+    pub domain: &'static str,
+    pub op: &'static str,
+    /// The version of the domain.
+    version: i64,
+    attributes: Vec<AttributeProto>,
+    slots: Vec<Slot>,
+    outputs: Vec<Option<DType>>,
+    oracle: Option<Vec<NodeProto>>,
+    words: String,
+    pub expected: Expected,
+    /// Absolute and relative tolerance, where the usual one of the type does not fit.
+    pub tolerance: Option<(f64, f64)>,
+}
+
+/// An operator of ONNX Runtime.
+pub fn ms(op: &'static str) -> Case {
+    Case::new(MS, op, 1)
+}
+
+/// An operator of classical machine learning, in a version of its domain.
+pub fn ml(op: &'static str, version: i64) -> Case {
+    Case::new(ML, op, version)
+}
+
+impl Case {
+    pub fn new(domain: &'static str, op: &'static str, version: i64) -> Case {
+        Case {
+            domain,
+            op,
+            version,
+            attributes: Vec::new(),
+            slots: Vec::new(),
+            outputs: Vec::new(),
+            oracle: None,
+            words: String::new(),
+            expected: Expected::Agreement,
+            tolerance: None,
+        }
+    }
+
+    fn attribute(mut self, a: AttributeProto, value: impl std::fmt::Debug) -> Case {
+        let _ = write!(self.words, " {}={value:?}", a.name);
+        self.attributes.push(a);
+        self
+    }
+    pub fn int(self, name: &str, i: i64) -> Case {
+        self.attribute(build::int(name, i), i)
+    }
+    pub fn float(self, name: &str, f: f32) -> Case {
+        self.attribute(build::float(name, f), f)
+    }
+    pub fn text(self, name: &str, s: &str) -> Case {
+        let a = AttributeProto { s: s.into(), ..typed(name, AttributeType::STRING) };
+        self.attribute(a, s)
+    }
+    pub fn ints(self, name: &str, list: &[i64]) -> Case {
+        self.attribute(ints(name, list), brief(list))
+    }
+    pub fn floats(self, name: &str, floats: &[f32]) -> Case {
+        let a = AttributeProto { floats: floats.to_vec(), ..typed(name, AttributeType::FLOATS) };
+        self.attribute(a, brief(floats))
+    }
+    pub fn texts(self, name: &str, texts: &[&str]) -> Case {
+        let strings = texts.iter().map(|s| s.as_bytes().to_vec()).collect();
+        let a = AttributeProto { strings, ..typed(name, AttributeType::STRINGS) };
+        self.attribute(a, brief(texts))
+    }
+    pub fn tensor(self, name: &str, t: &Tensor) -> Case {
+        self.attribute(tensor(name, encode("", t)), brief(&t.to_f64s()))
+    }
+
+    /// A seeded input.
+    pub fn x(self, dtype: DType, shape: &[usize]) -> Case {
+        let seed = self.slots.len() as u64 + 7;
+        self.input(sample(dtype, shape, seed))
+    }
+    /// A seeded initializer.
+    pub fn w(self, dtype: DType, shape: &[usize]) -> Case {
+        let seed = self.slots.len() as u64 + 7;
+        self.constant(sample(dtype, shape, seed))
+    }
+    pub fn input(mut self, t: Tensor) -> Case {
+        let _ = write!(self.words, " {}{:?}", t.dtype(), t.shape());
+        self.slots.push(Slot::Input(t, Vec::new()));
+        self
+    }
+    pub fn constant(mut self, t: Tensor) -> Case {
+        let _ = write!(self.words, " const {}{:?}", t.dtype(), t.shape());
+        self.slots.push(Slot::Constant(t));
+        self
+    }
+    /// An operand that is left out.
+    pub fn none(mut self) -> Case {
+        self.words.push_str(" -");
+        self.slots.push(Slot::Nothing);
+        self
+    }
+    /// The last operand if it is there, else nothing in its place.
+    pub fn either(self, given: bool, f: impl FnOnce(Case) -> Case) -> Case {
+        if given { f(self) } else { self.none() }
+    }
+    /// The dimensions of the last input are symbols of these names; an empty name is the size.
+    pub fn named(mut self, names: &[&'static str]) -> Case {
+        if let Some(Slot::Input(_, all)) = self.slots.last_mut() {
+            *all = names.to_vec();
+            let _ = write!(self.words, "{names:?}");
+        }
+        self
+    }
+    pub fn out(mut self, dtype: DType) -> Case {
+        self.outputs.push(Some(dtype));
+        self
+    }
+    /// A result that nothing asks for.
+    pub fn no_out(mut self) -> Case {
+        self.outputs.push(None);
+        self
+    }
+    /// Several results.
+    pub fn outs(mut self, dtypes: &[DType]) -> Case {
+        let _ = write!(self.words, " -> {}", dtypes.len());
+        self.outputs.extend(dtypes.iter().map(|&d| Some(d)));
+        self
+    }
+    /// What ONNX Runtime runs instead, for forms that its CPU provider does not have: nodes that make `o0`, …
+    /// from `i0`, ….
+    pub fn oracle(mut self, nodes: Vec<NodeProto>) -> Case {
+        self.oracle = Some(nodes);
+        self
+    }
+    pub fn refused(mut self, words: &'static str) -> Case {
+        self.expected = Expected::Refused(words);
+        self
+    }
+    /// A node that cannot be imported. ONNX Runtime is not asked.
+    pub fn unsupported(mut self, words: &'static str) -> Case {
+        self.expected = Expected::Unsupported(words);
+        self
+    }
+    pub fn within(mut self, atol: f64, rtol: f64) -> Case {
+        self.tolerance = Some((atol, rtol));
+        self
+    }
+
+    /// What the case is called in messages.
+    pub fn name(&self) -> String {
+        format!("{}{}", self.op, self.words)
+    }
+
+    /// The inputs by name.
+    pub fn inputs(&self) -> Vec<(String, Tensor)> {
+        let named = |(i, s): (usize, &Slot)| match s {
+            Slot::Input(t, _) => Some((format!("i{i}"), t.clone())),
+            _ => None,
+        };
+        self.slots.iter().enumerate().filter_map(named).collect()
+    }
+
+    /// The model.
+    pub fn model(&self) -> ModelProto {
+        let names: Vec<String> = (self.slots.iter().enumerate())
+            .map(|(i, s)| if matches!(s, Slot::Nothing) { String::new() } else { format!("i{i}") })
+            .collect();
+        let results: Vec<String> = (self.outputs.iter().enumerate())
+            .map(|(i, o)| if o.is_some() { format!("o{i}") } else { String::new() })
+            .collect();
+        let (ins, outs): (Vec<&str>, Vec<&str>) =
+            (names.iter().map(String::as_str).collect(), results.iter().map(String::as_str).collect());
+        let mut node = node(self.op, &ins, &outs, self.attributes.clone());
+        node.domain = self.domain.into();
+        self.around(vec![node])
+    }
+
+    /// What ONNX Runtime is given.
+    pub fn oracle_model(&self) -> ModelProto {
+        self.oracle.as_ref().map_or_else(|| self.model(), |nodes| self.around(nodes.clone()))
+    }
+
+    /// A model of these nodes with the case's inputs and outputs.
+    fn around(&self, nodes: Vec<NodeProto>) -> ModelProto {
+        let (mut inputs, mut constants) = (Vec::new(), Vec::new());
+        for (i, slot) in self.slots.iter().enumerate() {
+            match slot {
+                Slot::Nothing => {}
+                Slot::Constant(t) => constants.push(encode(&format!("i{i}"), t)),
+                Slot::Input(t, names) => {
+                    let dim = |(k, &n): (usize, &usize)| match names.get(k) {
+                        Some(name) if !name.is_empty() => D::S(name),
+                        _ => D::N(n as i64),
+                    };
+                    let dims: Vec<D> = t.shape().iter().enumerate().map(dim).collect();
+                    inputs.push(value(&format!("i{i}"), number(t.dtype()), &dims));
+                }
+            }
+        }
+        let result = |(i, o): (usize, &Option<DType>)| {
+            let mut v = value(&format!("o{i}"), number((*o)?), &[]);
+            if let Some(onnx_protobuf::type_proto::Value::TensorType(t)) = &mut v.type_.as_mut()?.value {
+                t.shape = None.into();
+            }
+            Some(v)
+        };
+        let outputs = self.outputs.iter().enumerate().filter_map(result).collect();
+        let mut model = build::model(graph(nodes, inputs, outputs, constants), 21);
+        model.opset_import.push(opset(MS, 1));
+        model.opset_import.push(opset(ML, if self.domain == ML { self.version } else { 5 }));
+        model
+    }
+}
+
+/// A node of ONNX Runtime's domain.
+pub fn ms_node(op: &str, inputs: &[&str], outputs: &[&str], attributes: Vec<AttributeProto>) -> NodeProto {
+    NodeProto { domain: MS.into(), ..node(op, inputs, outputs, attributes) }
+}
+
+fn typed(name: &str, kind: AttributeType) -> AttributeProto {
+    AttributeProto { name: name.into(), type_: kind.into(), ..Default::default() }
+}
+
+/// A tensor as an attribute.
+pub fn tensor(name: &str, t: TensorProto) -> AttributeProto {
+    AttributeProto { t: Some(t).into(), ..typed(name, AttributeType::TENSOR) }
+}
+
+/// A list of integers as an attribute.
+pub fn ints(name: &str, list: &[i64]) -> AttributeProto {
+    AttributeProto { ints: list.to_vec(), ..typed(name, AttributeType::INTS) }
+}
+
+/// The first few of a list.
+fn brief<T: Clone>(all: &[T]) -> Vec<T> {
+    all.iter().take(6).cloned().collect()
+}
+
+/// A tensor of the file format; types of four bits two a byte.
+pub fn encode(name: &str, t: &Tensor) -> TensorProto {
+    let dims: Vec<i64> = t.shape().iter().map(|&n| n as i64).collect();
+    let bytes = match t.dtype().bits() {
+        4 => t.bytes().chunks(2).map(|p| (p[0] & 15) | (p.get(1).map_or(0, |b| b << 4))).collect(),
+        _ => t.bytes().to_vec(),
+    };
+    build::raw(name, number(t.dtype()), &dims, &bytes)
+}
+
+/// The number of an element type in the file format.
+pub fn number(dtype: DType) -> i32 {
+    match dtype {
+        DType::F32 => 1,
+        DType::U8 => 2,
+        DType::I8 => 3,
+        DType::U16 => 4,
+        DType::I16 => 5,
+        DType::I32 => 6,
+        DType::I64 => 7,
+        DType::Bool => 9,
+        DType::F16 => 10,
+        DType::F64 => 11,
+        DType::U32 => 12,
+        DType::U64 => 13,
+        DType::BF16 => 16,
+        DType::F8E4M3FN => 17,
+        DType::U4 => 21,
+        DType::I4 => 22,
+        DType::F4E2M1 => 23,
+        other => panic!("no case uses {other}"),
+    }
+}
