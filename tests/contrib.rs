@@ -10,12 +10,15 @@ mod attention;
 mod build;
 #[path = "contrib/case.rs"]
 mod case;
+mod document;
 #[path = "contrib/norm.rs"]
 mod norm;
 #[path = "contrib/pointwise.rs"]
 mod pointwise;
 #[path = "contrib/product.rs"]
 mod product;
+#[path = "contrib/quantized.rs"]
+mod quantized;
 
 use case::{Case, Expected};
 use rayon::prelude::*;
@@ -26,6 +29,8 @@ use sardonyx::ort::Ort;
 use sardonyx_ir::interp;
 use sardonyx_runtime::{Device, Program};
 use sardonyx_tensor::{DType, Tensor};
+use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The usual tolerance of one operator, by the type of its result.
@@ -144,4 +149,41 @@ fn normalizations() {
 #[test]
 fn products() {
     run(product::cases());
+}
+
+#[test]
+fn quantized_products() {
+    run(quantized::cases());
+}
+
+/// The table of `docs/onnx-support.md`: what the tests above hold each operator to.
+#[test]
+fn support_table() {
+    let groups = [attention::cases, norm::cases, pointwise::cases, product::cases, quantized::cases];
+    let mut rows: BTreeMap<(&str, &str), [usize; 4]> = BTreeMap::new();
+    for case in groups.iter().flat_map(|cases| cases()) {
+        let domain = if case.domain.is_empty() { "ai.onnx" } else { case.domain };
+        let row = rows.entry((domain, case.op)).or_default();
+        row[match case.expected {
+            Expected::Agreement if case.has_oracle() => 1,
+            Expected::Agreement => 0,
+            Expected::Refused(_) => 2,
+            Expected::Unsupported(_) => 3,
+        }] += 1;
+    }
+    let mut text = String::from(
+        "## Other domains\n\nNumbers of cases over attributes, optional operands, shapes and types. Each passes through the reference interpreter and on the CPU target, held against ONNX Runtime 1.31.1: the same node, or equal nodes where its CPU provider lacks the form. Where it refuses a node, the CPU target is held against the reference; the last column counts nodes that the importer refuses.\n",
+    );
+    let mut domain = "";
+    for ((d, op), [same, equal, refused, unsupported]) in rows {
+        if d != domain {
+            let _ = writeln!(
+                text,
+                "\n### {d}\n\n| operator | the same node | equal nodes | refused by ONNX Runtime | not supported |\n|---|---|---|---|---|"
+            );
+            domain = d;
+        }
+        let _ = writeln!(text, "| {op} | {same} | {equal} | {refused} | {unsupported} |");
+    }
+    document::check("contrib", &text);
 }

@@ -98,10 +98,11 @@ fn check_public(check: &Check, path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn check_export(path: &Path) -> Result<(), String> {
+/// A model with the inputs and outputs in an `.npz`.
+fn check_export(path: &Path, npz: &Path) -> Result<(), String> {
     let model = import(path, &ImportOptions::default()).map_err(|e| e.to_string())?;
     let (mut inputs, mut expected) = (Named::new(), Named::new());
-    for (key, t) in read_npz(&path.with_extension("npz")).map_err(|e| e.to_string())? {
+    for (key, t) in read_npz(npz).map_err(|e| e.to_string())? {
         match key.split_once(':') {
             Some(("in", name)) => inputs.push((name.to_string(), t)),
             Some(("out", name)) => expected.push((name.to_string(), t)),
@@ -172,8 +173,43 @@ fn exports_agree_with_pytorch_and_onnx_runtime() {
     let only = std::env::var("SARDONYX_ONLY").ok();
     report(files.iter().filter(|f| only.as_ref().is_none_or(|o| f.to_string_lossy().contains(o))).map(
         |path| {
-            let run: Box<dyn FnOnce() -> Result<(), String>> = Box::new(move || check_export(path));
+            let run: Box<dyn FnOnce() -> Result<(), String>> =
+                Box::new(move || check_export(path, &path.with_extension("npz")));
             (path.display().to_string(), run)
         },
     ));
+}
+
+#[test]
+fn what_onnx_runtimes_optimizer_writes_agrees_with_pytorch_and_onnx_runtime() {
+    if std::env::var_os("ORT_DYLIB_PATH").is_none() {
+        return eprintln!("skipped: run scripts/test, which installs ONNX Runtime");
+    }
+    let files = onnx_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/small"));
+    let folder = tempfile::tempdir().expect("a folder should be made");
+    let only = std::env::var("SARDONYX_ONLY").ok();
+    let fused = std::cell::RefCell::new(BTreeMap::<String, usize>::new());
+    report(files.iter().filter(|f| only.as_ref().is_none_or(|o| f.to_string_lossy().contains(o))).map(
+        |path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let (to, fused) = (folder.path().join(&name), &fused);
+            let run: Box<dyn FnOnce() -> Result<(), String>> = Box::new(move || {
+                Ort::write_optimized(path, &to).map_err(|e| e.to_string())?;
+                let model = import(&to, &ImportOptions::default()).map_err(|e| e.to_string())?;
+                for (op, n) in
+                    model.operators.iter().filter(|(op, _)| op.contains("::") || op.contains("Simplified"))
+                {
+                    *fused.borrow_mut().entry(op.clone()).or_default() += n;
+                }
+                check_export(&to, &path.with_extension("npz"))
+            });
+            (name, run)
+        },
+    ));
+    eprintln!("{:?}", fused.borrow());
+    let expected =
+        ["com.microsoft::BiasGelu", "com.microsoft::SkipLayerNormalization", "com.microsoft::FusedMatMul"];
+    if only.is_none() {
+        assert!(expected.iter().all(|op| fused.borrow().contains_key(*op)), "{:?}", fused.borrow());
+    }
 }

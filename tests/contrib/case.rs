@@ -53,11 +53,6 @@ pub fn ms(op: &'static str) -> Case {
     Case::new(MS, op, 1)
 }
 
-/// An operator of classical machine learning, in a version of its domain.
-pub fn ml(op: &'static str, version: i64) -> Case {
-    Case::new(ML, op, version)
-}
-
 impl Case {
     pub fn new(domain: &'static str, op: &'static str, version: i64) -> Case {
         Case {
@@ -96,15 +91,6 @@ impl Case {
         let a = AttributeProto { floats: floats.to_vec(), ..typed(name, AttributeType::FLOATS) };
         self.attribute(a, brief(floats))
     }
-    pub fn texts(self, name: &str, texts: &[&str]) -> Case {
-        let strings = texts.iter().map(|s| s.as_bytes().to_vec()).collect();
-        let a = AttributeProto { strings, ..typed(name, AttributeType::STRINGS) };
-        self.attribute(a, brief(texts))
-    }
-    pub fn tensor(self, name: &str, t: &Tensor) -> Case {
-        self.attribute(tensor(name, encode("", t)), brief(&t.to_f64s()))
-    }
-
     /// A seeded input.
     pub fn x(self, dtype: DType, shape: &[usize]) -> Case {
         let seed = self.slots.len() as u64 + 7;
@@ -205,6 +191,11 @@ impl Case {
         let mut node = node(self.op, &ins, &outs, self.attributes.clone());
         node.domain = self.domain.into();
         self.around(vec![node])
+    }
+
+    /// Whether ONNX Runtime runs other nodes.
+    pub fn has_oracle(&self) -> bool {
+        self.oracle.is_some()
     }
 
     /// What ONNX Runtime is given.
