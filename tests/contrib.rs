@@ -17,6 +17,8 @@ mod norm;
 mod pointwise;
 #[path = "contrib/product.rs"]
 mod product;
+#[path = "contrib/qlinear.rs"]
+mod qlinear;
 #[path = "contrib/quantized.rs"]
 mod quantized;
 
@@ -152,6 +154,11 @@ fn products() {
 }
 
 #[test]
+fn quantized_functions() {
+    run(qlinear::cases());
+}
+
+#[test]
 fn quantized_products() {
     run(quantized::cases());
 }
@@ -159,7 +166,8 @@ fn quantized_products() {
 /// The table of `docs/onnx-support.md`: what the tests above hold each operator to.
 #[test]
 fn support_table() {
-    let groups = [attention::cases, norm::cases, pointwise::cases, product::cases, quantized::cases];
+    let groups =
+        [attention::cases, norm::cases, pointwise::cases, product::cases, qlinear::cases, quantized::cases];
     let mut rows: BTreeMap<(&str, &str), [usize; 4]> = BTreeMap::new();
     for case in groups.iter().flat_map(|cases| cases()) {
         let domain = if case.domain.is_empty() { "ai.onnx" } else { case.domain };

@@ -5,7 +5,7 @@ use sardonyx_tensor::DType::{self, F32, I8, I16, I32, U8, U16};
 use sardonyx_tensor::Tensor;
 
 /// Seeded bytes over most of the type's range.
-fn bytes(dtype: DType, shape: &[usize], seed: u64) -> Tensor {
+pub fn bytes(dtype: DType, shape: &[usize], seed: u64) -> Tensor {
     let middle = if dtype == U8 { 127.0 } else { 0.0 };
     let values = sample(F32, shape, seed).to_f64s();
     Tensor::from_i64s(
@@ -15,7 +15,7 @@ fn bytes(dtype: DType, shape: &[usize], seed: u64) -> Tensor {
     )
 }
 
-fn scale(x: f32) -> Tensor {
+pub fn scale(x: f32) -> Tensor {
     Tensor::scalar(x)
 }
 
@@ -24,7 +24,7 @@ fn scales(n: usize) -> Tensor {
     Tensor::from_f64s(F32, vec![n], (0..n).map(|i| 0.01 + 0.003 * i as f64).collect::<Vec<_>>())
 }
 
-fn zero(dtype: DType, x: i64) -> Tensor {
+pub fn zero(dtype: DType, x: i64) -> Tensor {
     Tensor::from_i64s(dtype, vec![], [x])
 }
 

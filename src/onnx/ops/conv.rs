@@ -149,15 +149,15 @@ fn conv_transpose(cx: &mut Context) -> Built {
     cx.add(Op::ConvTranspose { strides, pads, dilations, output_padding, group }, &operands)
 }
 
-fn pool(cx: &Context) -> Built<(Value, Windows, bool)> {
-    let x = cx.operand(0)?;
+fn pool(cx: &Context, x: Value) -> Built<(Windows, bool)> {
     let kernel = cx.ints("kernel_shape")?.ok_or("the attribute `kernel_shape` is missing")?;
     let windows = Windows::read(cx, x, kernel)?;
-    Ok((x, windows, cx.flag("ceil_mode", false)?))
+    Ok((windows, cx.flag("ceil_mode", false)?))
 }
 
 fn max_pool(cx: &mut Context) -> Built<Vec<Value>> {
-    let (x, Windows { kernel, strides, pads, dilations }, ceil) = pool(cx)?;
+    let x = cx.operand(0)?;
+    let (Windows { kernel, strides, pads, dilations }, ceil) = pool(cx, x)?;
     if !cx.wants(1) {
         return Ok(vec![cx.add(Op::MaxPool { kernel, strides, pads, dilations, ceil }, &[x])?]);
     }
@@ -166,14 +166,27 @@ fn max_pool(cx: &mut Context) -> Built<Vec<Value>> {
     Ok(vec![v, v.port(1)])
 }
 
+/// The maxima of windows with the node's attributes.
+pub(super) fn pooled_max(cx: &mut Context, x: Value) -> Built {
+    let (Windows { kernel, strides, pads, dilations }, ceil) = pool(cx, x)?;
+    cx.add(Op::MaxPool { kernel, strides, pads, dilations, ceil }, &[x])
+}
+
 fn average_pool(cx: &mut Context) -> Built {
-    let (x, Windows { kernel, strides, pads, dilations }, ceil) = pool(cx)?;
+    let x = cx.operand(0)?;
+    pooled_average(cx, x)
+}
+
+/// The means of windows with the node's attributes.
+pub(super) fn pooled_average(cx: &mut Context, x: Value) -> Built {
+    let (Windows { kernel, strides, pads, dilations }, ceil) = pool(cx, x)?;
     let count_include_pad = cx.flag("count_include_pad", false)?;
     cx.add(Op::AvgPool { kernel, strides, pads, dilations, ceil, count_include_pad }, &[x])
 }
 
 fn lp_pool(cx: &mut Context) -> Built {
-    let (x, Windows { kernel, strides, pads, dilations }, ceil) = pool(cx)?;
+    let x = cx.operand(0)?;
+    let (Windows { kernel, strides, pads, dilations }, ceil) = pool(cx, x)?;
     let p = cx.int("p", 2)?;
     cx.add(Op::LpPool { kernel, strides, pads, dilations, ceil, p }, &[x])
 }

@@ -9,16 +9,27 @@ use super::{Import, Row};
 use sardonyx_ir::Value;
 
 mod attention;
+mod blocks;
 mod gqa;
 mod norm;
 mod pointwise;
 mod product;
+mod qlinear;
 mod quantized;
 mod rotary;
 
 /// The files' rows.
-pub(super) static GROUPS: &[&[Row]] =
-    &[attention::ROWS, gqa::ROWS, norm::ROWS, pointwise::ROWS, product::ROWS, quantized::ROWS, rotary::ROWS];
+pub(super) static GROUPS: &[&[Row]] = &[
+    attention::ROWS,
+    blocks::ROWS,
+    gqa::ROWS,
+    norm::ROWS,
+    pointwise::ROWS,
+    product::ROWS,
+    qlinear::ROWS,
+    quantized::ROWS,
+    rotary::ROWS,
+];
 
 /// An operator with one result.
 const fn one(name: &'static str, f: fn(&mut Context) -> Built) -> Row {
