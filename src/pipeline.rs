@@ -6,6 +6,8 @@ use sardonyx_passes::{Driver, Pass};
 pub fn optimize(driver: &mut Driver, g: &mut Graph) {
     // One form for equal dimensions first, because rules and grouping compare types.
     driver.run(pass("dims"), g);
+    // Contractions of quantized values while their weights are bytes: folding would dequantize them.
+    driver.run(pass("integers"), g);
     // Then folding: it shows shapes and constants, on which everything else depends. Equal values become
     // one before rules match, because a rule stops at values that are used elsewhere. What algebra leaves
     // can often be folded again.

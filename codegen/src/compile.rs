@@ -1,5 +1,6 @@
 //! Compilation: a graph in, the bytes of a program file out.
 use crate::emit;
+use crate::kernel::Kernel;
 use crate::lower::{self, Lowered, Unsupported};
 use crate::plan::{self, Plan};
 use crate::target::{GpuSpec, Target, TargetSpec};
@@ -280,7 +281,12 @@ fn add_golden(builder: &mut ProgramBuilder<'_>, golden: &Golden<'_>) {
 fn placement(target: &str, graph: &Graph, lowered: &Lowered, kernels: usize) -> String {
     let is_input = |id| matches!(graph.node(id).op, Op::Input { .. });
     let nodes = graph.order().into_iter().filter(|&id| !is_input(id)).count();
-    format!("{target} {nodes}/{nodes} nodes ({} launches of {kernels} kernels)", lowered.units.len())
+    let dots = lowered.kernels.iter().filter(|k| matches!(k, Kernel::Dot(_))).count();
+    let integers = if dots > 0 { format!(", integer contractions {dots}") } else { String::new() };
+    format!(
+        "{target} {nodes}/{nodes} nodes ({} launches of {kernels} kernels{integers})",
+        lowered.units.len()
+    )
 }
 
 /// What code for a processor needs, in the names of Rust's standard library.
@@ -291,7 +297,7 @@ fn features(spec: &TargetSpec) -> Vec<String> {
         _ => vec!["sse4.2"],
     };
     if spec.vnni {
-        list.push("avx512vnni");
+        list.push(if spec.vector_bytes == 64 { "avx512vnni" } else { "avxvnni" });
     }
     list.into_iter().map(String::from).collect()
 }

@@ -2,6 +2,7 @@
 pub mod attention;
 pub mod body;
 pub mod contract;
+pub mod dot;
 pub mod index;
 mod merge;
 mod pack;
@@ -30,6 +31,8 @@ pub enum Kernel {
     Gemm(contract::Gemm),
     /// A convolution.
     Conv(contract::Conv),
+    /// A matrix product or convolution of bytes.
+    Dot(dot::Dot),
     /// Pooling or depthwise convolution.
     Window(window::Window),
     /// Attention.
@@ -63,6 +66,7 @@ impl Kernel {
             Kernel::Rows(rows) => nests::rows::nest(rows, name),
             Kernel::Gemm(gemm) => gemm.nest(name, target),
             Kernel::Conv(conv) => conv.nest(name, target),
+            Kernel::Dot(dot) => dot.nest(name, target),
             Kernel::Window(window) => window.nest(name, target),
             Kernel::Attention(attention) => attention.nest(name, target),
             Kernel::Recurrent(recurrent) => recurrent.nest(name, target),
@@ -79,6 +83,7 @@ impl fmt::Display for Kernel {
             Kernel::Rows(rows) => rows.fmt(f),
             Kernel::Gemm(gemm) => write!(f, "{gemm:#?}"),
             Kernel::Conv(conv) => write!(f, "{conv:#?}"),
+            Kernel::Dot(dot) => write!(f, "{dot:#?}"),
             Kernel::Window(window) => write!(f, "{window:#?}"),
             Kernel::Attention(attention) => write!(f, "{attention:#?}"),
             Kernel::Recurrent(recurrent) => write!(f, "{recurrent:#?}"),

@@ -6,6 +6,7 @@
 mod contraction;
 mod control;
 mod expand;
+mod integer;
 mod moved;
 mod recurrent;
 mod region;

@@ -137,11 +137,17 @@ pub enum Op {
     IndexDiv(Reg, Reg),
     /// The remainder of indices, `a >= 0` and `b > 0`.
     IndexRem(Reg, Reg),
+    /// `sum + a0·b0 + a1·b1 + a2·b2 + a3·b3` in each lane, all of `i32`: the bytes of `a` are unsigned, those
+    /// of `b` signed. The sum wraps.
+    Dot(Reg, Reg, Reg),
     /// A conversion: to integers toward zero and wrapping, to bool by `!= 0`.
     Cast(Reg),
+    /// As `Cast` of a float to a narrow integer; the value is known to lie in the range of the result, or is
+    /// NaN, which becomes 0.
+    CastInside(Reg),
     /// The value after being stored as the narrow type and loaded again.
     Narrow(DType, Reg),
-    /// The same bits as another type of the same size.
+    /// The same bits as another type of the same size; lanes of another width are the bytes in memory order.
     Bitcast(Reg),
     /// Consecutive elements from `index` on, one per lane; lanes whose mask is false read 0.
     Load {
@@ -175,11 +181,11 @@ impl Op {
         match self {
             Op::Const(_) | Op::Dim(_) | Op::Grid | Op::Get(_) | Op::Iota => {}
             Op::Prim(_, args) => args.iter().copied().for_each(f),
-            Op::Fma(a, b, c) => [*a, *b, *c].into_iter().for_each(f),
+            Op::Fma(a, b, c) | Op::Dot(a, b, c) => [*a, *b, *c].into_iter().for_each(f),
             Op::IndexDiv(a, b) | Op::IndexRem(a, b) | Op::Shuffle(a, b, _) => {
                 [*a, *b].into_iter().for_each(f)
             }
-            Op::Cast(a) | Op::Narrow(_, a) | Op::Bitcast(a) | Op::Splat(a) => f(*a),
+            Op::Cast(a) | Op::CastInside(a) | Op::Narrow(_, a) | Op::Bitcast(a) | Op::Splat(a) => f(*a),
             Op::Extract(a, _) | Op::Reduce(_, a) => f(*a),
             Op::Load { index, mask, .. } => [Some(*index), *mask].into_iter().flatten().for_each(f),
         }
@@ -196,7 +202,9 @@ impl Op {
             Op::IndexDiv(a, b) => Op::IndexDiv(f(*a), f(*b)),
             Op::IndexRem(a, b) => Op::IndexRem(f(*a), f(*b)),
             Op::Shuffle(a, b, picks) => Op::Shuffle(f(*a), f(*b), picks.clone()),
+            Op::Dot(a, b, c) => Op::Dot(f(*a), f(*b), f(*c)),
             Op::Cast(a) => Op::Cast(f(*a)),
+            Op::CastInside(a) => Op::CastInside(f(*a)),
             Op::Narrow(t, a) => Op::Narrow(*t, f(*a)),
             Op::Bitcast(a) => Op::Bitcast(f(*a)),
             Op::Splat(a) => Op::Splat(f(*a)),

@@ -3,6 +3,8 @@ pub mod attention;
 mod attention_few;
 pub mod conv;
 pub mod conv_shape;
+pub mod dot;
+mod dot_rows;
 pub mod gemm;
 pub mod map;
 mod neighbours;

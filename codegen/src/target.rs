@@ -51,7 +51,7 @@ pub struct TargetSpec {
     pub fma: bool,
     /// Whether conversions between `f16` and `f32` are instructions.
     pub f16c: bool,
-    /// Whether there are dot products of `u8` and `i8` into `i32`.
+    /// Whether dot products of four `u8` and `i8` added to an `i32` are instructions.
     pub vnni: bool,
     /// Bytes of the first-level data cache of a core.
     pub l1_bytes: u32,
@@ -74,6 +74,7 @@ pub struct Cpu {
 enum Isa {
     Sse42,
     Avx2,
+    Avx2Vnni,
     Avx512,
     Avx512Vnni,
 }
@@ -93,7 +94,7 @@ cpus! {
     "skylake-avx512" Avx512     32 1024  "Intel Xeon Scalable, 2017";
     "cascadelake"    Avx512Vnni 32 1024  "Intel Xeon Scalable of the 2nd generation, 2019";
     "icelake-server" Avx512Vnni 48 1280  "Intel Xeon Scalable of the 3rd generation, 2021";
-    "alderlake"      Avx2       48 1280  "Intel Core of the 12th generation, 2021";
+    "alderlake"      Avx2Vnni   48 1280  "Intel Core of the 12th generation, 2021";
     "sapphirerapids" Avx512Vnni 48 2048  "Intel Xeon Scalable of the 4th generation, 2023";
     "znver1"         Avx2       32  512  "AMD Zen, 2017";
     "znver2"         Avx2       32  512  "AMD Zen 2, 2019";
@@ -110,7 +111,7 @@ impl Cpu {
             features: features.to_string(),
             vector_bytes: if wide {
                 64
-            } else if self.isa == Isa::Avx2 {
+            } else if self.isa >= Isa::Avx2 {
                 32
             } else {
                 16
@@ -118,7 +119,7 @@ impl Cpu {
             vector_registers: if wide { 32 } else { 16 },
             fma: self.isa >= Isa::Avx2,
             f16c: self.isa >= Isa::Avx2,
-            vnni: self.isa == Isa::Avx512Vnni,
+            vnni: matches!(self.isa, Isa::Avx2Vnni | Isa::Avx512Vnni),
             l1_bytes: self.l1_kib << 10,
             l2_bytes: self.l2_kib << 10,
         }
@@ -139,7 +140,13 @@ impl TargetSpec {
             _ if has("avx512f") && has("avx512vl") && has("avx512bw") && has("avx512dq") => {
                 if has("avx512vnni") { Isa::Avx512Vnni } else { Isa::Avx512 }
             }
-            _ if has("avx2") && has("fma") && has("f16c") => Isa::Avx2,
+            _ if has("avx2") && has("fma") && has("f16c") => {
+                if has("avxvnni") {
+                    Isa::Avx2Vnni
+                } else {
+                    Isa::Avx2
+                }
+            }
             _ => Isa::Sse42,
         };
         let known = CPUS.iter().find(|c| c.name == cpu);

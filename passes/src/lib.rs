@@ -14,6 +14,7 @@ mod dims;
 mod driver;
 mod fold;
 mod group;
+mod integers;
 mod movement;
 mod normalization;
 pub mod pattern;
@@ -49,6 +50,12 @@ pub static PASSES: &[Pass] = &[
         about: "gives dimensions that are required to be equal one form",
         run: dims::run,
         rules: || dims::NAMES.to_vec(),
+    },
+    Pass {
+        name: "integers",
+        about: "makes contractions of bytes of contractions of quantized values",
+        run: integers::run,
+        rules: || integers::NAMES.to_vec(),
     },
     Pass {
         name: "fold",

@@ -7,6 +7,7 @@
 //! is an instruction of every target of the table.
 mod block;
 mod cast;
+mod dot;
 mod prim;
 
 use crate::math;

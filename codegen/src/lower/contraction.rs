@@ -5,6 +5,7 @@ use super::{Lowerer, View};
 use crate::kernel::Kernel;
 use crate::kernel::body::{Body, Value, ValueId};
 use crate::kernel::contract::{Access, Conv, Epilogue, Gemm, Operand, accumulator};
+use crate::kernel::dot::Dot;
 use crate::kernel::index::Index;
 use sardonyx_ir::scalar::{Expr, Node, Scalar};
 use sardonyx_ir::{Graph, Op, Value as Wire};
@@ -19,6 +20,8 @@ pub(super) fn is_contraction(op: &Op) -> bool {
         Op::Matmul { .. }
             | Op::Conv { .. }
             | Op::ConvTranspose { .. }
+            | Op::IntegerMatmul { .. }
+            | Op::IntegerConv { .. }
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::LpPool { .. }
@@ -39,7 +42,7 @@ pub(super) struct Call<'g> {
 
 impl Call<'_> {
     /// With the buffer of the result.
-    fn into(mut self, result: BufferIndex) -> Self {
+    pub fn into(mut self, result: BufferIndex) -> Self {
         *self.args.last_mut().expect("the result should be the last argument") = result;
         self
     }
@@ -67,9 +70,13 @@ impl Lowerer<'_> {
             Op::Matmul { .. } | Op::Conv { .. } | Op::ConvTranspose { .. } => {
                 accumulator(dtype, operands[1].ty.dtype)
             }
+            Op::IntegerMatmul { .. } | Op::IntegerConv { .. } => DType::I32,
             _ => widened(dtype),
         };
         let buffer = wanted.get(&output).copied();
+        if matches!(g.op(wire), Op::IntegerConv { .. }) {
+            return self.integer_conv(g, wire, &operands, inputs, buffer, label);
+        }
         let (mut call, view) = match self.call(g, wire, output, inputs, sum)? {
             Some(call) => {
                 let result = match buffer {
@@ -92,7 +99,7 @@ impl Lowerer<'_> {
         };
         let elements = g.ty(wire).elements();
         let (kernel, per_element) = match g.op(wire) {
-            Op::Matmul { .. } => self.matmul(&mut call, &operands)?,
+            Op::Matmul { .. } | Op::IntegerMatmul { .. } => self.matmul(&mut call, &operands)?,
             Op::Conv { .. } | Op::ConvTranspose { .. } => self.conv(&mut call, &operands)?,
             Op::Attention { .. } => self.attention(&mut call, &operands)?,
             _ => self.pool(&mut call, &operands)?,
@@ -121,7 +128,7 @@ impl Lowerer<'_> {
 
     /// The epilogue and its arguments, with the result as last one; operands of the contraction are added
     /// later. None if the result's place is not an affine map of the domain, or not along memory.
-    fn call<'g>(
+    pub(super) fn call<'g>(
         &mut self,
         g: &'g Graph,
         wire: Wire,
@@ -176,6 +183,12 @@ impl Lowerer<'_> {
             epilogue: call.epilogue.clone(),
         };
         let (a, b) = (gemm.a.arg(), gemm.b.arg());
+        if let Some(tensor) = self.tensor(call.args[b]).cloned()
+            && let Some((dot, packed)) = self.target.cpu().and_then(|cpu| Dot::of(&gemm, &tensor, cpu))
+        {
+            call.args[b] = self.constant("packed", &packed);
+            return Ok((Kernel::Dot(dot), k * 2));
+        }
         if let Some(tensor) = self.tensor(call.args[b]).cloned()
             && let Some(packed) = self.target.cpu().and_then(|cpu| gemm.pack_b(&tensor, cpu))
         {

@@ -222,6 +222,11 @@ impl Builder {
         assert!(a.ty() == b.ty() && a.ty() == c.ty(), "bug: fma of {:?}, {:?}, {:?}", a.ty(), b.ty(), c.ty());
         self.push(a.ty(), Op::Fma(a.reg, b.reg, c.reg))
     }
+    /// `sum + a0·b0 + a1·b1 + a2·b2 + a3·b3` in each lane of `i32`s, the bytes of `a` unsigned and those of
+    /// `b` signed.
+    pub fn dot<'b>(&'b self, sum: Expr<'b>, a: Expr<'b>, b: Expr<'b>) -> Expr<'b> {
+        self.push(sum.ty(), Op::Dot(sum.reg, a.reg, b.reg))
+    }
     /// 0, 1, 2, … in the lanes.
     pub fn iota(&self, dtype: DType, lanes: u32) -> Expr<'_> {
         self.push(Ty { dtype, lanes }, Op::Iota)

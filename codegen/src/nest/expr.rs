@@ -156,6 +156,12 @@ impl<'b> Expr<'b> {
         assert_eq!(dtype.size(), self.ty().dtype.size(), "bug: bitcast to {dtype}");
         self.b.push(self.ty().with_dtype(dtype), Op::Bitcast(self.reg))
     }
+    /// Bytes as `i32`s, four lanes each.
+    pub fn words(self) -> Expr<'b> {
+        let ty = self.ty();
+        assert!(ty.dtype.size() == 1 && ty.lanes % 4 == 0, "bug: words of {ty}");
+        self.b.push(Ty { dtype: DType::I32, lanes: ty.lanes / 4 }, Op::Bitcast(self.reg))
+    }
     /// A scalar in every lane; a vector of `lanes` lanes as it is.
     pub fn splat(self, lanes: u32) -> Expr<'b> {
         let ty = self.ty();

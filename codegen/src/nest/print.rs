@@ -161,9 +161,14 @@ impl Printer<'_> {
             Op::Fma(a, b, c) => format!("fma({}, {}, {})", reg(a), reg(b), reg(c)),
             Op::IndexDiv(a, b) => format!("({} / {})", reg(a), reg(b)),
             Op::IndexRem(a, b) => format!("({} % {})", reg(a), reg(b)),
+            Op::Dot(a, b, c) => format!("dot({}, {}, {})", reg(a), reg(b), reg(c)),
+            Op::CastInside(a) => format!("{}_inside({})", ty.dtype, reg(a)),
             Op::Cast(a) => format!("{}({})", ty.dtype, reg(a)),
             Op::Narrow(t, a) => format!("{t}({})", reg(a)),
-            Op::Bitcast(a) => format!("bitcast<{}>({})", ty.dtype, reg(a)),
+            Op::Bitcast(a) if ty.lanes == self.nest.ty(*a).lanes => {
+                format!("bitcast<{}>({})", ty.dtype, reg(a))
+            }
+            Op::Bitcast(a) => format!("bitcast<{ty}>({})", reg(a)),
             Op::Load { buf, index, mask } => {
                 let lanes = if ty.lanes == 1 { String::new() } else { format!(" x{}", ty.lanes) };
                 let mask = mask.map_or(String::new(), |m| format!(" where {}", self.reg(m)));

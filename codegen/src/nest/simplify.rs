@@ -121,7 +121,42 @@ pub(super) fn cast<'b>(x: Expr<'b>, dtype: DType) -> Expr<'b> {
         _ if to.dtype == DType::Bool => {
             x.ne(if from.dtype.is_float() { b.constant(from, 0.0) } else { b.constant(from, 0i64) })
         }
+        _ if is_inside(x, to.dtype) => b.push(to, Op::CastInside(x.reg)),
         _ => b.push(to, Op::Cast(x.reg)),
     };
     if dtype == register_dtype(dtype) { converted } else { b.push(to, Op::Narrow(dtype, converted.reg)) }
+}
+
+/// Whether a float was limited to the range of a narrow integer.
+fn is_inside(x: Expr<'_>, to: DType) -> bool {
+    if !x.ty().dtype.is_float() || to.is_float() || to == DType::Bool || to.size() > 2 {
+        return false;
+    }
+    let (least, greatest) = to.int_range();
+    let limit = |x: Expr<'_>, p: Prim| -> Option<(f64, Option<f64>)> {
+        let state = x.b.state.borrow();
+        let number = |r: super::Reg| match state.defs[r.0 as usize] {
+            Some(Op::Const(bits)) => Some(f64::from_bits(bits)),
+            _ => None,
+        };
+        let pair = |r: super::Reg, p: Prim| match &state.defs[r.0 as usize] {
+            Some(Op::Prim(q, args)) if *q == p => Some((args[0], args[1])),
+            _ => None,
+        };
+        let (a, c) = pair(x.reg, p)?;
+        let (inner, outer) = match (number(a), number(c)) {
+            (_, Some(n)) => (a, n),
+            (Some(n), _) => (c, n),
+            _ => return None,
+        };
+        let other = if p == Prim::Min { Prim::Max } else { Prim::Min };
+        let second = pair(inner, other).and_then(|(a, c)| number(a).or(number(c)));
+        Some((outer, second))
+    };
+    let fits = |low: f64, high: f64| low >= least as f64 && high <= greatest as f64;
+    match (limit(x, Prim::Min), limit(x, Prim::Max)) {
+        (Some((high, Some(low))), _) => fits(low, high) && low <= high,
+        (_, Some((low, Some(high)))) => fits(low, high) && low <= high,
+        _ => false,
+    }
 }

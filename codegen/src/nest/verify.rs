@@ -108,6 +108,15 @@ impl Verifier<'_> {
                 Ok(()).and(if ty == Ty::INDEX { Ok(()) } else { Err("an index of another type".into()) })
             }
             Op::Fma(a, b, c) => [a, b, c].into_iter().try_for_each(|&r| self.expect(r, ty)),
+            Op::Dot(a, b, c) => {
+                [a, b, c].into_iter().try_for_each(|&r| self.expect(r, ty.with_dtype(DType::I32)))
+            }
+            Op::Bitcast(a) if bytes(self.nest.ty(*a)) != bytes(ty) => {
+                Err(format!("the bits of {} as {ty}", self.nest.ty(*a)))
+            }
+            Op::CastInside(a) if !self.nest.ty(*a).dtype.is_float() || ty.dtype.size() > 2 => {
+                Err(format!("{ty} of {} in its range", self.nest.ty(*a)))
+            }
             Op::IndexDiv(a, b) | Op::IndexRem(a, b) => {
                 [a, b].into_iter().try_for_each(|&r| self.expect(r, Ty::INDEX))
             }
@@ -131,4 +140,8 @@ impl Verifier<'_> {
             _ => Ok(()),
         }
     }
+}
+
+fn bytes(ty: Ty) -> usize {
+    ty.dtype.size() * ty.lanes as usize
 }

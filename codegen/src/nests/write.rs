@@ -142,6 +142,7 @@ impl<'a, 'b> Writer<'a, 'b> {
                 | Prim::Max
                 | Prim::Neg
                 | Prim::Abs
+                | Prim::Round
                 | Prim::Select,
                 _,
             ) => 1,

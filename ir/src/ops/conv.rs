@@ -1,10 +1,10 @@
 //! Convolution and its transpose over any number of spatial dimensions, channels first.
-use super::matmul::accumulate;
+use super::matmul::{accumulate, is_byte};
 use super::values::{Number, fitting, known};
 use super::{Definition, Infer, Op};
 use crate::index::{strides, walk};
 use crate::types::Type;
-use sardonyx_tensor::{Dim, Tensor};
+use sardonyx_tensor::{DType, Dim, Tensor};
 
 /// Attributes that windows sliding over space have in common, one value per spatial dimension.
 #[derive(Clone, Copy)]
@@ -68,34 +68,77 @@ fn check_operands(cx: &Infer, group: i64) -> Result<(), String> {
     if group < 1 { Err(format!("{group} groups")) } else { Ok(()) }
 }
 
+/// The shape of the result of a convolution whose operands have one rank of 2 or more.
+fn shape(
+    cx: &mut Infer,
+    strides: &[i64],
+    pads: &[i64],
+    dilations: &[i64],
+    group: i64,
+) -> Result<Vec<Dim>, String> {
+    let (x, w) = (cx.operand(0), cx.operand(1));
+    let kernel = taps(w)?;
+    let sliding = Sliding { kernel: &kernel, strides, pads, dilations };
+    sliding.check(x.rank() - 2)?;
+    cx.same(&x.shape[1], &(&w.shape[1] * group))
+        .map_err(|e| format!("{} in {group} groups: {e}", cx.listed()))?;
+    if w.shape[0].known().is_some_and(|n| n % group != 0) {
+        return Err(format!("{w} in {group} groups"));
+    }
+    let space = (0..kernel.len()).map(|d| sliding.positions(d, &x.shape[d + 2], false));
+    Ok([x.shape[0].clone(), w.shape[0].clone()].into_iter().chain(space).collect())
+}
+
 pub(super) const CONV: Definition = Definition {
     infer: |op, cx| {
         attributes!(op, Conv { strides, pads, dilations, group });
         check_operands(cx, *group)?;
-        let (x, w) = (cx.operand(0), cx.operand(1));
-        let kernel = taps(w)?;
-        let sliding = Sliding { kernel: &kernel, strides, pads, dilations };
-        sliding.check(x.rank() - 2)?;
-        cx.same(&x.shape[1], &(&w.shape[1] * *group))
-            .map_err(|e| format!("{} in {group} groups: {e}", cx.listed()))?;
-        if w.shape[0].known().is_some_and(|n| n % group != 0) {
-            return Err(format!("{w} in {group} groups"));
-        }
-        check_bias(cx, &w.shape[0])?;
-        let space = (0..kernel.len()).map(|d| sliding.positions(d, &x.shape[d + 2], false));
-        let shape = [x.shape[0].clone(), w.shape[0].clone()].into_iter().chain(space).collect();
-        Ok(vec![x.with_shape(shape)])
+        let shape = shape(cx, strides, pads, dilations, *group)?;
+        check_bias(cx, &cx.operand(1).shape[0])?;
+        Ok(vec![cx.operand(0).with_shape(shape)])
     },
     eval: |op, x, types| {
         attributes!(op, Conv { strides, pads, dilations, group });
         let kernel: Vec<i64> = x[1].shape()[2..].iter().map(|&n| n as i64).collect();
         let sliding = Sliding { kernel: &kernel, strides, pads, dilations };
-        Ok(vec![by_number!(types[0].dtype, convolved(x, &types[0], sliding, *group as usize))?])
+        let group = *group as usize;
+        Ok(vec![by_number!(types[0].dtype, convolved(x, x.get(2), None, &types[0], sliding, group))?])
+    },
+};
+
+pub(super) const INTEGER_CONV: Definition = Definition {
+    infer: |op, cx| {
+        attributes!(op, IntegerConv { strides, pads, dilations, group });
+        let (x, w) = (cx.operand(0), cx.operand(1));
+        if x.rank() < 2 || x.rank() != w.rank() || !is_byte(x.dtype) || !is_byte(w.dtype) {
+            return Err(format!("{} of 8-bit integers and one rank", cx.listed()));
+        }
+        if *group < 1 {
+            return Err(format!("{group} groups"));
+        }
+        if let Some(pad) = cx.operands().get(2).filter(|p| p.rank() != 0 || p.dtype != x.dtype) {
+            return Err(format!("{pad} as what pads {x}"));
+        }
+        Ok(vec![Type { dtype: DType::I32, shape: shape(cx, strides, pads, dilations, *group)? }])
+    },
+    eval: |op, x, types| {
+        attributes!(op, IntegerConv { strides, pads, dilations, group });
+        let kernel: Vec<i64> = x[1].shape()[2..].iter().map(|&n| n as i64).collect();
+        let sliding = Sliding { kernel: &kernel, strides, pads, dilations };
+        Ok(vec![convolved::<i64>(x, None, x.get(2), &types[0], sliding, *group as usize)?])
     },
 };
 
 /// Convolution as a matrix product with the unfolded input: a batch, a group, a block of pixels at a time.
-fn convolved<T: Number>(x: &[Tensor], ty: &Type, sliding: Sliding, groups: usize) -> Result<Tensor, String> {
+/// Padding has the value `pad`, or is zero.
+fn convolved<T: Number>(
+    x: &[Tensor],
+    bias: Option<&Tensor>,
+    pad: Option<&Tensor>,
+    ty: &Type,
+    sliding: Sliding,
+    groups: usize,
+) -> Result<Tensor, String> {
     let shape = known(ty);
     let (from, space) = (&x[0].shape()[2..], &shape[2..]);
     let (batch, out_channels, in_channels) = (shape[0], shape[1] / groups, x[0].shape()[1] / groups);
@@ -104,7 +147,8 @@ fn convolved<T: Number>(x: &[Tensor], ty: &Type, sliding: Sliding, groups: usize
     let depth = in_channels * taps;
     let (xv, wv) = (T::read(&x[0]), T::read(&x[1]));
     let table = unfold_table(from, space, sliding)?;
-    let mut out = biased::<T>(x.get(2), &shape, pixels);
+    let mut out = biased::<T>(bias, &shape, pixels);
+    let outside = pad.map_or(T::ZERO, |pad| T::read(pad)[0]);
     let block = (UNFOLDED / depth.max(1)).clamp(64, 4096);
     let (mut unfolded, mut product) = (Vec::new(), Vec::new());
     for (n, g) in (0..batch).flat_map(|n| (0..groups).map(move |g| (n, g))) {
@@ -117,7 +161,7 @@ fn convolved<T: Number>(x: &[Tensor], ty: &Type, sliding: Sliding, groups: usize
             for row in 0..depth {
                 let plane = &planes[row / taps * inputs..][..inputs];
                 let taken = &table[row % taps * pixels + start..][..width];
-                unfolded.extend(taken.iter().map(|&i| plane.get(i).copied().unwrap_or(T::ZERO)));
+                unfolded.extend(taken.iter().map(|&i| plane.get(i).copied().unwrap_or(outside)));
             }
             product.clear();
             product.resize(out_channels * width, T::ZERO);

@@ -1,9 +1,9 @@
 //! Matrix product with numpy's broadcasting of batch dimensions.
 use super::values::{Number, known};
-use super::{Definition, broadcast};
+use super::{Definition, Infer, broadcast};
 use crate::interp::indices;
 use crate::types::Type;
-use sardonyx_tensor::Tensor;
+use sardonyx_tensor::{DType, Dim, Tensor};
 
 pub(super) const MATMUL: Definition = Definition {
     infer: |_, cx| {
@@ -11,15 +11,37 @@ pub(super) const MATMUL: Definition = Definition {
         if a.rank() < 2 || b.rank() < 2 || a.dtype != b.dtype {
             return Err(format!("{} of one element type and rank 2 or more", cx.listed()));
         }
-        let (a_batch, a_matrix) = a.shape.split_at(a.rank() - 2);
-        let (b_batch, b_matrix) = b.shape.split_at(b.rank() - 2);
-        cx.same(&a_matrix[1], &b_matrix[0]).map_err(|e| format!("{}: {e}", cx.listed()))?;
-        let mut shape = cx.broadcast(&[a_batch, b_batch]).map_err(|e| format!("{}: {e}", cx.listed()))?;
-        shape.extend([a_matrix[0].clone(), b_matrix[1].clone()]);
-        Ok(vec![a.with_shape(shape)])
+        Ok(vec![Type { dtype: a.dtype, shape: shape(cx)? }])
     },
     eval: |_, x, types| Ok(vec![by_number!(types[0].dtype, product(&x[0], &x[1], &types[0]))]),
 };
+
+pub(super) const INTEGER_MATMUL: Definition = Definition {
+    infer: |_, cx| {
+        let (a, b) = (cx.operand(0), cx.operand(1));
+        if a.rank() < 2 || b.rank() < 2 || !is_byte(a.dtype) || !is_byte(b.dtype) {
+            return Err(format!("{} of 8-bit integers and rank 2 or more", cx.listed()));
+        }
+        Ok(vec![Type { dtype: DType::I32, shape: shape(cx)? }])
+    },
+    eval: |_, x, types| Ok(vec![product::<i64>(&x[0], &x[1], &types[0])]),
+};
+
+/// Whether it is an integer of 8 bits.
+pub(super) fn is_byte(dtype: DType) -> bool {
+    matches!(dtype, DType::I8 | DType::U8)
+}
+
+/// The shape of the product of operands of rank 2 or more.
+fn shape(cx: &mut Infer) -> Result<Vec<Dim>, String> {
+    let (a, b) = (cx.operand(0), cx.operand(1));
+    let (a_batch, a_matrix) = a.shape.split_at(a.rank() - 2);
+    let (b_batch, b_matrix) = b.shape.split_at(b.rank() - 2);
+    cx.same(&a_matrix[1], &b_matrix[0]).map_err(|e| format!("{}: {e}", cx.listed()))?;
+    let mut shape = cx.broadcast(&[a_batch, b_batch]).map_err(|e| format!("{}: {e}", cx.listed()))?;
+    shape.extend([a_matrix[0].clone(), b_matrix[1].clone()]);
+    Ok(shape)
+}
 
 fn product<T: Number>(a: &Tensor, b: &Tensor, ty: &Type) -> Tensor {
     let shape = known(ty);

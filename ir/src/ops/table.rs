@@ -232,6 +232,10 @@ ops! {
     Matmul     matmul     (a, b)       {}                          via matmul::MATMUL;
     /// `x` `[n,c,…]`, `w` `[oc,c/group,k…]`, `bias` `[oc]`; `pads` all begins, then all ends.
     Conv       conv       (x, w | bias) { strides: Vec<i64> = _, pads: Vec<i64> = _, dilations: Vec<i64> = _, group: i64 = 1 } via conv::CONV;
+    /// Of 8-bit integers of any signedness, summed exactly in i32 (which wraps).
+    IntegerMatmul integer_matmul (a, b) {}                         via matmul::INTEGER_MATMUL;
+    /// Of 8-bit integers of any signedness, as `conv` but summed in i32; what is padded has the value `pad`, a scalar of `x`'s type (0).
+    IntegerConv integer_conv (x, w | pad) { strides: Vec<i64> = _, pads: Vec<i64> = _, dilations: Vec<i64> = _, group: i64 = 1 } via conv::INTEGER_CONV;
     /// `w` `[c,oc/group,k…]`; `pads` crop the result, `output_padding` extends its ends.
     ConvTranspose conv_transpose (x, w | bias) { strides: Vec<i64> = _, pads: Vec<i64> = _, dilations: Vec<i64> = _, output_padding: Vec<i64> = _, group: i64 = 1 } via conv::CONV_TRANSPOSE;
     /// Taps moved by `offset` `[n,2·offset_group·k…,oh,ow]` (y, x) and weighted by `mask` `[n,offset_group·k…,oh,ow]`; two spatial dimensions.

@@ -173,3 +173,16 @@ fn attention_by_its_definition() {
     let none = Tensor::from_slice([1, 5], &[false; 5]);
     check(&op("attention(%a, %b, %c, %d)", &[q, k, v, none]), &[1, 4, 2, 2], &[0.0; 16]);
 }
+
+#[test]
+fn bytes_are_summed_in_32_bits() {
+    let (a, b) =
+        (Tensor::from_slice([1, 3], &[255u8, 255, 1]), Tensor::from_slice([3, 1], &[-128i8, -128, 3]));
+    let y = op("integer_matmul(%a, %b)", &[a, b]);
+    assert_eq!((y.dtype(), y.to_i64s()), (DType::I32, vec![-65277]));
+    // Padding has the value of the third operand.
+    let (x, w) = (Tensor::from_slice([1, 1, 2], &[10u8, 20]), Tensor::from_slice([1, 1, 3], &[1i8, -2, 3]));
+    let pad = Tensor::from_slice([0usize; 0], &[100u8]);
+    let y = op("integer_conv(%a, %b, %c) {strides=[1], pads=[1, 1], dilations=[1]}", &[x, w, pad]);
+    assert_eq!((y.dtype(), y.to_i64s()), (DType::I32, vec![100 - 20 + 60, 10 - 40 + 300]));
+}

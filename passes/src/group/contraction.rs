@@ -17,7 +17,7 @@ pub(super) fn grow(r: &mut Regions, contraction: NodeId) {
         r.assign(place, region);
     }
     let strided = match r.op(start) {
-        Op::Matmul { .. } => 2,
+        Op::Matmul { .. } | Op::IntegerMatmul { .. } => 2,
         Op::Attention { .. } => 3,
         _ => 0,
     };

@@ -39,9 +39,12 @@ pub(super) fn class(op: &Op) -> Class {
         | Op::LogSoftmax { .. }
         | Op::LayerNorm { .. }
         | Op::RmsNorm { .. } => Class::Reduction,
-        Op::Matmul { .. } | Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Attention { .. } => {
-            Class::Contraction
-        }
+        Op::Matmul { .. }
+        | Op::Conv { .. }
+        | Op::ConvTranspose { .. }
+        | Op::IntegerMatmul { .. }
+        | Op::IntegerConv { .. }
+        | Op::Attention { .. } => Class::Contraction,
         _ => Class::Alone,
     }
 }

@@ -81,7 +81,9 @@ impl Function<'_> {
             Op::Fma(a, b, c) => self.fma(r, *a, *b, *c),
             Op::IndexDiv(a, b) => line!(self, "{out} = udiv i64 {}, {}", self.reg(*a), self.reg(*b)),
             Op::IndexRem(a, b) => line!(self, "{out} = urem i64 {}, {}", self.reg(*a), self.reg(*b)),
+            Op::Dot(sum, a, b) => self.dot(r, *sum, *a, *b),
             Op::Cast(a) => self.cast(r, *a),
+            Op::CastInside(a) => self.cast_inside(r, *a),
             Op::Narrow(t, a) => self.narrow(r, *t, *a),
             Op::Bitcast(a) => {
                 let from = self.ty(*a);

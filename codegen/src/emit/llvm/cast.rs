@@ -69,6 +69,19 @@ impl Function<'_> {
         line!(self, "{out} = select {bools} {below}, {int} {least}, {int} {raised}");
     }
 
+    /// Toward zero, of a float in the range of a narrow integer; NaN as 0.
+    pub(super) fn cast_inside(&mut self, r: Reg, a: Reg) {
+        let (from, to) = (self.ty(a), self.ty(r));
+        let (float, source) = (ty_name(from), self.reg(a));
+        let wide = to.with_dtype(DType::I32);
+        let (int, bools) = (ty_name(wide), ty_name(from.with_dtype(DType::Bool)));
+        let [number, raw, kept] = [(); 3].map(|()| self.temporary());
+        line!(self, "{number} = fcmp ord {float} {source}, {source}");
+        line!(self, "{raw} = fptosi {float} {source} to {int}");
+        line!(self, "{kept} = select {bools} {number}, {int} {raw}, {int} {}", constant(wide, 0));
+        line!(self, "%v{} = trunc {int} {kept} to {}", r.0, ty_name(to));
+    }
+
     /// The value rounded to a narrow type; only `f16` is left by `math::expand`.
     pub(super) fn narrow(&mut self, r: Reg, dtype: DType, a: Reg) {
         assert_eq!(dtype, DType::F16, "bug: {dtype} should have been expanded");
