@@ -1,5 +1,6 @@
 //! Integer contractions on bytes of the whole range, against the reference: sizes, signedness, constant and
 //! computed operands, padding, on instruction sets with and without dot products.
+#![allow(clippy::unwrap_used)]
 use sardonyx_codegen::compile::{CompileOptions, compile};
 use sardonyx_ir::{Graph, Type, Value, interp, text};
 use sardonyx_runtime::{Device, Program};

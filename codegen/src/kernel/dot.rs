@@ -34,7 +34,7 @@ pub enum Rows {
     /// Elements of a buffer, over `batch.., m, k`.
     Strided(Access),
     /// Neighbourhoods of pixels.
-    Windows(Windows),
+    Windows(Box<Windows>),
 }
 
 /// The neighbourhoods that a convolution sees.

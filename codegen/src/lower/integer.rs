@@ -102,7 +102,10 @@ impl Lowerer<'_> {
             dilations: geometry.dilations,
             pad,
         };
-        let rows = windows.pixels().map_or(Rows::Windows(windows), Rows::Strided);
+        let rows = match windows.pixels() {
+            Some(access) => Rows::Strided(access),
+            None => Rows::Windows(Box::new(windows)),
+        };
         let dot = Dot {
             batch: vec![x.ty.shape[0].clone()],
             m,
@@ -177,8 +180,7 @@ impl Windows {
     fn pixels(&self) -> Option<Access> {
         let plain = |list: &[i64], value: i64| list.iter().all(|&x| x == value);
         let same = plain(&self.kernel, 1) && plain(&self.strides, 1) && plain(&self.pads, 0);
-        let access = flat(&self.x, &self.output).filter(|_| same && self.input == self.output)?;
-        Some(access)
+        flat(&self.x, &self.output).filter(|_| same && self.input == self.output)
     }
 }
 

@@ -159,7 +159,7 @@ impl<'b> Expr<'b> {
     /// Bytes as `i32`s, four lanes each.
     pub fn words(self) -> Expr<'b> {
         let ty = self.ty();
-        assert!(ty.dtype.size() == 1 && ty.lanes % 4 == 0, "bug: words of {ty}");
+        assert!(ty.dtype.size() == 1 && ty.lanes.is_multiple_of(4), "bug: words of {ty}");
         self.b.push(Ty { dtype: DType::I32, lanes: ty.lanes / 4 }, Op::Bitcast(self.reg))
     }
     /// A scalar in every lane; a vector of `lanes` lanes as it is.

@@ -1,7 +1,7 @@
 //! Rows of an integer contraction, gathered into scratch memory.
 use crate::kernel::dot::Windows;
 use crate::nest::{Buf, Builder, Expr};
-use sardonyx_tensor::{DType, Dim};
+use sardonyx_tensor::DType;
 
 /// Copies `count` bytes that stand `step` apart.
 pub fn copy_row<'b>(
@@ -85,7 +85,7 @@ impl<'b> Gather<'_, 'b> {
             );
         };
         // Taps that stand side by side are one run where all lie in the input.
-        let beside = w.dilations[axis] == 1 && w.x.strides[2 + axis] == Dim::from(w.channels);
+        let beside = w.dilations[axis] == 1 && w.x.strides[2 + axis] == w.channels;
         if beside && w.kernel[axis] > 1 {
             let whole = start.ge(0).and((start + reach).lt(size));
             let run = || self.copy(place + start * stride, to, self.bytes(axis));
