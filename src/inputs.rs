@@ -237,7 +237,8 @@ fn generate(w: &Wanted, shape: &[usize], seed: u64) -> Tensor {
     Tensor::from_i128s(w.dtype, shape.to_vec(), values)
 }
 
-/// For integer inputs that reach the indices of a gather: the size of the axis they index.
+/// For integer inputs that reach the indices of a gather, or a comparison with 0, 1, …, n-1 as exporters write
+/// one-hot encodings: the number of values that mean something.
 pub fn index_bounds(g: &Graph) -> HashMap<Value, i64> {
     let mut bounds = HashMap::new();
     for input in g.inputs().filter(|&v| g.ty(v).dtype.is_int()) {
@@ -248,11 +249,13 @@ pub fn index_bounds(g: &Graph) -> HashMap<Value, i64> {
             for (user, slot) in g.users(v) {
                 let indexed = match (g.op(Value { node: user, port: 0 }), slot) {
                     (Op::Gather { axis }, 1) => {
-                        g.ty(g.operand(user, 0)).axis(*axis).ok().map(|a| &g.ty(g.operand(user, 0)).shape[a])
+                        let table = g.ty(g.operand(user, 0));
+                        table.axis(*axis).ok().and_then(|a| table.shape[a].known())
                     }
+                    (Op::Eq {}, _) => classes(g, g.operand(user, 1 - slot)),
                     _ => None,
                 };
-                if let Some(n) = indexed.and_then(Dim::known) {
+                if let Some(n) = indexed {
                     bound = Some(bound.map_or(n, |b| b.min(n)));
                 } else if passes_through(g, user) && seen.insert(user) {
                     stack.push(Value { node: user, port: 0 });
@@ -264,6 +267,12 @@ pub fn index_bounds(g: &Graph) -> HashMap<Value, i64> {
         }
     }
     bounds
+}
+
+/// How many elements a constant 0, 1, …, n-1 has.
+fn classes(g: &Graph, v: Value) -> Option<i64> {
+    let values = g.const_value(v).filter(|t| t.len() > 1)?.to_i128s();
+    values.iter().enumerate().all(|(k, &x)| x == k as i128).then_some(values.len() as i64)
 }
 
 fn passes_through(g: &Graph, id: NodeId) -> bool {
