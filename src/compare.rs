@@ -1,4 +1,5 @@
 //! How far an output is from what it should be.
+use sardonyx_ir::{Graph, Op};
 use sardonyx_tensor::{DType, Tensor};
 use serde::Serialize;
 
@@ -24,6 +25,32 @@ impl Tolerance {
     }
     /// The default of ONNX's backend tests.
     pub const BACKEND_TEST: Tolerance = Tolerance { atol: 1e-7, rtol: 1e-3 };
+}
+
+impl Tolerance {
+    /// For an output of a network that quantizes, whose oracle's own optimization levels differ by `spread`:
+    /// that difference and the default for networks, or a step of an integer.
+    pub fn quantized(dtype: DType, spread: f64) -> Tolerance {
+        let plain = Tolerance::network(dtype);
+        let step = if dtype.is_float() { 0.0 } else { 1.0 };
+        Tolerance { atol: plain.atol + spread.max(step), ..plain }
+    }
+}
+
+/// Whether a graph quantizes what it computes: rounding then turns the last bits of sums into whole steps.
+pub fn quantizes(g: &Graph) -> bool {
+    g.nodes().any(|id| {
+        let to_byte = matches!(g.node(id).op, Op::Cast { to: DType::I8 | DType::U8 });
+        to_byte && g.ty(g.operand(id, 0)).dtype.is_float()
+    })
+}
+
+/// The largest difference of finite elements between any two of several results of one computation.
+pub fn spread(results: &[&Tensor]) -> f64 {
+    let values: Vec<Vec<f64>> = results.iter().map(|t| t.to_f64s()).collect();
+    let pairs = values.iter().enumerate().flat_map(|(i, a)| values[..i].iter().map(move |b| (a, b)));
+    let differences = pairs.flat_map(|(a, b)| a.iter().zip(b).map(|(x, y)| (x - y).abs()));
+    differences.filter(|d| d.is_finite()).fold(0.0, f64::max)
 }
 
 /// How one output compares with its reference.
@@ -171,6 +198,16 @@ mod tests {
         assert!(!c.pass);
         assert_eq!(c.worst.expect("an element should be worst").0, [1]);
         assert!((c.least_atol - (0.1 - 0.0021)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_spread_is_the_largest_difference_of_any_two() {
+        let t = |v: &[f32]| Tensor::from_slice(vec![v.len()], v);
+        let (a, b, c) = (t(&[1.0, 5.0]), t(&[1.5, f32::NAN]), t(&[0.5, 4.5]));
+        assert_eq!(spread(&[&a, &b, &c]), 1.0);
+        assert_eq!(spread(&[&a]), 0.0);
+        assert_eq!(Tolerance::quantized(DType::U8, 0.0).atol, 1.0);
+        assert!((Tolerance::quantized(DType::F32, 0.5).atol - 0.5001).abs() < 1e-12);
     }
 
     #[test]

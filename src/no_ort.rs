@@ -11,7 +11,24 @@ pub struct OrtError;
 /// A model loaded in ONNX Runtime, of which there are none.
 pub struct Ort(Infallible);
 
+/// How much ONNX Runtime may change a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// As far as it can.
+    All,
+}
+
+impl Level {
+    /// Every level, the highest last.
+    pub const EVERY: [Level; 1] = [Level::All];
+}
+
 impl Ort {
+    /// Fails.
+    pub fn open_at(_: &Path, _: usize, _: Option<&Path>, _: Level) -> Result<Ort, OrtError> {
+        Err(OrtError)
+    }
+
     /// Fails.
     pub fn open(_: &Path, _: usize, _: Option<&Path>) -> Result<Ort, OrtError> {
         Err(OrtError)

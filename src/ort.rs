@@ -45,13 +45,47 @@ fn environment(library: Option<&Path>) -> Result<&'static Environment, OrtError>
     made.as_ref().map_err(|e| OrtError::Library(e.clone()))
 }
 
+/// How much ONNX Runtime may change a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Not at all.
+    Disabled,
+    /// As far as it may for every provider.
+    Basic,
+    /// As far as it can.
+    All,
+}
+
+impl Level {
+    /// Every level, the highest last.
+    pub const EVERY: [Level; 3] = [Level::Disabled, Level::Basic, Level::All];
+
+    fn ort(self) -> GraphOptimizationLevel {
+        match self {
+            Level::Disabled => GraphOptimizationLevel::Disable,
+            Level::Basic => GraphOptimizationLevel::Level1,
+            Level::All => GraphOptimizationLevel::All,
+        }
+    }
+}
+
 impl Ort {
     /// Loads a model, at ONNX Runtime's highest optimization level.
     pub fn open(model: &Path, threads: usize, library: Option<&Path>) -> Result<Ort, OrtError> {
+        Ort::open_at(model, threads, library, Level::All)
+    }
+
+    /// Loads a model at an optimization level.
+    pub fn open_at(
+        model: &Path,
+        threads: usize,
+        library: Option<&Path>,
+        level: Level,
+    ) -> Result<Ort, OrtError> {
         let environment = environment(library)?;
         let builder = Session::builder(environment).map_err(run_error)?;
         let builder = builder.with_intra_threads(threads.max(1)).map_err(run_error)?;
-        let mut builder = builder.with_optimization_level(GraphOptimizationLevel::All).map_err(run_error)?;
+        let mut builder = builder.with_optimization_level(level.ort()).map_err(run_error)?;
         Ok(Ort { session: builder.commit_from_file(model).map_err(run_error)? })
     }
 

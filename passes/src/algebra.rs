@@ -6,12 +6,12 @@
 //! %2 = add(%1, 0.0)
 //! ```
 //! Results differ from the original by rounding at most. Division by a float number becomes multiplication
-//! by its reciprocal, which is rounded unless the number is a power of two.
+//! by its reciprocal, which is rounded unless the number is a power of two; a single quotient stays exact.
 use crate::pattern::{lossless, number};
 use sardonyx_ir::OpBuilder;
 use sardonyx_ir::ops::Op;
 use sardonyx_ir::rewrite::{Check, Match, Rule, RuleSet, need, rule, rule_if};
-use sardonyx_tensor::DType;
+use sardonyx_tensor::{DType, Dim};
 
 pub(crate) fn rules() -> RuleSet {
     RuleSet::new(
@@ -52,6 +52,8 @@ fn constants() -> Vec<Rule> {
                 float(m)?;
                 let c = m.number(1)?;
                 need(c != 0.0 && (1.0 / c).is_finite() && 1.0 / c != 0.0, "no reciprocal")?;
+                // A single quotient costs nothing and may be the scale by which all else is quantized.
+                need(m.ty().elements() != Dim::ONE || c.abs().log2().fract() == 0.0, "a single quotient")?;
                 Ok(1.0 / c)
             },
             |[x, _], c| x * *c,

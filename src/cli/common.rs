@@ -4,6 +4,7 @@ use super::args::{BuildArgs, DeviceArgs, InputArgs, OrtArgs, SizeArgs};
 use crate::compile::{self, Options};
 use crate::inputs::{self, Given, Named, Sizes, Wanted};
 use crate::onnx::{ImportOptions, Model};
+use crate::ort::Level;
 use anyhow::anyhow;
 use comfy_table::{ContentArrangement, Table, presets};
 use sardonyx_runtime::{Device, Program, Session};
@@ -237,9 +238,14 @@ pub fn run_session<'s>(
     session.run(inputs.iter().map(|(n, t)| (n.as_str(), t.clone()))).map_err(Failure::run)
 }
 
-/// A model in ONNX Runtime.
-pub fn open_ort(model: &Path, device: &DeviceArgs, args: &OrtArgs) -> Result<crate::ort::Ort, Failure> {
-    crate::ort::Ort::open(model, threads(device), args.ort_library.as_deref()).map_err(Failure::run)
+/// A model in ONNX Runtime at an optimization level.
+pub fn open_ort(
+    model: &Path,
+    device: &DeviceArgs,
+    args: &OrtArgs,
+    level: Level,
+) -> Result<crate::ort::Ort, Failure> {
+    crate::ort::Ort::open_at(model, threads(device), args.ort_library.as_deref(), level).map_err(Failure::run)
 }
 
 /// ONNX Runtime's outputs for a model.
@@ -249,7 +255,7 @@ pub fn run_ort(
     device: &DeviceArgs,
     args: &OrtArgs,
 ) -> Result<Vec<(String, Tensor)>, Failure> {
-    open_ort(model, device, args)?.run(inputs).map_err(Failure::run)
+    open_ort(model, device, args, Level::All)?.run(inputs).map_err(Failure::run)
 }
 
 /// An empty table with these columns.

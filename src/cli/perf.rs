@@ -2,6 +2,7 @@
 use super::args::{Oracle, Perf};
 use super::common::{self, Loaded};
 use super::{Failure, Outcome};
+use crate::ort::Level;
 use crate::statistics::Statistics;
 use anyhow::anyhow;
 use sardonyx_runtime::{Session, StepProfile};
@@ -86,7 +87,9 @@ fn measure(
     inputs: &[(String, Tensor)],
 ) -> Result<(Vec<f64>, Vec<f64>), Failure> {
     let mut other = match args.against {
-        Some(Oracle::Ort) => Some(common::open_ort(loaded.model_path()?, &args.device, &args.ort)?),
+        Some(Oracle::Ort) => {
+            Some(common::open_ort(loaded.model_path()?, &args.device, &args.ort, Level::All)?)
+        }
         Some(Oracle::Reference) => {
             return Err(Failure::Usage(anyhow!("the reference interpreter is not timed: use --against ort")));
         }

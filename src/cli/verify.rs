@@ -2,7 +2,8 @@
 use super::args::{Bisect, Oracle, Verify};
 use super::common::{self, Loaded};
 use super::{Failure, Outcome};
-use crate::compare::{Comparison, Tolerance, compare};
+use crate::compare::{Comparison, Tolerance, compare, quantizes, spread};
+use crate::ort::Level;
 use anyhow::anyhow;
 use sardonyx_ir::{Op, Value, interp};
 use sardonyx_tensor::Tensor;
@@ -18,6 +19,23 @@ struct Report<'a> {
     oracle: &'a str,
     pass: bool,
     outputs: &'a [Comparison],
+    /// For a network that quantizes: by how much ONNX Runtime's optimization levels differ, per output.
+    #[serde(skip_serializing_if = "HashMap::is_empty")]
+    spread: &'a HashMap<String, f64>,
+}
+
+/// What the outputs should be.
+struct Expected {
+    oracle: &'static str,
+    outputs: Named,
+    /// By how much the oracle's own results differ, where it allows for that.
+    spread: HashMap<String, f64>,
+}
+
+impl Expected {
+    fn exactly(oracle: &'static str, outputs: Named) -> Expected {
+        Expected { oracle, outputs, spread: HashMap::new() }
+    }
 }
 
 pub(super) fn verify(args: &Verify) -> Outcome {
@@ -31,65 +49,84 @@ pub(super) fn verify(args: &Verify) -> Outcome {
         return per_layer(args, &loaded, &inputs);
     }
     let ours = common::run_once(&loaded.program, &args.device, &inputs)?;
-    let (oracle, theirs) = reference(args, &loaded, &inputs, expected)?;
-    let comparisons = compare_all(args, &ours, &theirs, oracle)?;
-    report(args, oracle, &comparisons)
+    let theirs = reference(args, &loaded, &inputs, expected)?;
+    let comparisons = compare_all(args, &ours, &theirs)?;
+    report(args, theirs.oracle, &comparisons, &theirs.spread)
 }
 
-/// The oracle's name and outputs.
-fn reference(
-    args: &Verify,
-    loaded: &Loaded,
-    inputs: &Named,
-    expected: Named,
-) -> Result<(&'static str, Named), Failure> {
+/// What the oracle says.
+fn reference(args: &Verify, loaded: &Loaded, inputs: &Named, expected: Named) -> Result<Expected, Failure> {
     match args.against {
-        None if !expected.is_empty() => Ok(("expected outputs", expected)),
-        Some(Oracle::Ort) => {
-            let model = loaded.model_path()?;
-            Ok(("ONNX Runtime", common::run_ort(model, inputs, &args.device, &args.ort)?))
-        }
+        None if !expected.is_empty() => Ok(Expected::exactly("expected outputs", expected)),
+        Some(Oracle::Ort) => onnx_runtime(args, loaded, inputs),
         None | Some(Oracle::Reference) => {
             let model = loaded.model()?;
             let tensors: Vec<Tensor> = inputs.iter().map(|(_, t)| t.clone()).collect();
             let outputs = interp::eval(&model.graph, &tensors).map_err(Failure::run)?;
-            Ok(("reference", model.graph.output_names().iter().cloned().zip(outputs).collect()))
+            let named = model.graph.output_names().iter().cloned().zip(outputs).collect();
+            Ok(Expected::exactly("reference", named))
         }
     }
 }
 
-fn compare_all(
-    args: &Verify,
-    ours: &Named,
-    theirs: &Named,
-    oracle: &str,
-) -> Result<Vec<Comparison>, Failure> {
+/// ONNX Runtime's outputs; for a network that quantizes also by how much its optimization levels differ.
+fn onnx_runtime(args: &Verify, loaded: &Loaded, inputs: &Named) -> Result<Expected, Failure> {
+    let path = loaded.model_path()?;
+    if !quantizes(&loaded.model()?.graph) {
+        return Ok(Expected::exactly(ORT, common::run_ort(path, inputs, &args.device, &args.ort)?));
+    }
+    let mut levels: Vec<Named> = Vec::new();
+    for level in Level::EVERY {
+        levels
+            .push(common::open_ort(path, &args.device, &args.ort, level)?.run(inputs).map_err(Failure::run)?);
+    }
+    let outputs = levels.last().cloned().unwrap_or_default();
+    let of = |k: usize| levels.iter().map(|l| &l[k].1).collect::<Vec<&Tensor>>();
+    let spread = outputs.iter().enumerate().map(|(k, (name, _))| (name.clone(), spread(&of(k)))).collect();
+    Ok(Expected { oracle: ORT, outputs, spread })
+}
+
+const ORT: &str = "ONNX Runtime";
+
+fn compare_all(args: &Verify, ours: &Named, theirs: &Expected) -> Result<Vec<Comparison>, Failure> {
+    let oracle = theirs.oracle;
     let by_name: HashMap<&str, &Tensor> = ours.iter().map(|(n, t)| (n.as_str(), t)).collect();
     theirs
+        .outputs
         .iter()
         .map(|(name, t)| {
             let ours = by_name.get(name.as_str()).ok_or_else(|| {
                 Failure::Run(anyhow!("{oracle} has an output `{name}` that the program does not have"))
             })?;
-            Ok(compare(name, ours, t, tolerance(args, t)))
+            Ok(compare(name, ours, t, tolerance(args, t, theirs.spread.get(name).copied())))
         })
         .collect()
 }
 
-fn tolerance(args: &Verify, reference: &Tensor) -> Tolerance {
+fn tolerance(args: &Verify, reference: &Tensor, spread: Option<f64>) -> Tolerance {
     let default = match args.inputs.test_data {
+        _ if spread.is_some() => Tolerance::quantized(reference.dtype(), spread.unwrap_or(0.0)),
         Some(_) if args.against.is_none() => Tolerance::BACKEND_TEST,
         _ => Tolerance::network(reference.dtype()),
     };
     Tolerance { atol: args.atol.unwrap_or(default.atol), rtol: args.rtol.unwrap_or(default.rtol) }
 }
 
-fn report(args: &Verify, oracle: &str, comparisons: &[Comparison]) -> Outcome {
+fn report(args: &Verify, oracle: &str, comparisons: &[Comparison], spread: &HashMap<String, f64>) -> Outcome {
     let pass = comparisons.iter().all(|c| c.pass);
     if args.json {
-        let report = Report { model: args.model.display().to_string(), oracle, pass, outputs: comparisons };
+        let model = args.model.display().to_string();
+        let report = Report { model, oracle, pass, outputs: comparisons, spread };
         common::print_json(&report);
     } else {
+        for c in comparisons {
+            if let Some(spread) = spread.get(&c.name) {
+                println!(
+                    "{}: the network quantizes, and {oracle}'s optimization levels differ by {spread:.2e}: allowed is {:.2e} + {:.0e} of the value",
+                    c.name, c.tolerance.atol, c.tolerance.rtol
+                );
+            }
+        }
         print_table(comparisons);
         let count = comparisons.len();
         let failed = comparisons.iter().filter(|c| !c.pass).count();
@@ -163,7 +200,7 @@ fn per_layer(args: &Verify, loaded: &Loaded, inputs: &Named) -> Outcome {
     for ((v, (_, a)), b) in values.iter().zip(&ours).zip(&reference) {
         let origin: Vec<&str> = graph.node(v.node).origin.names().collect();
         let name = format!("{} {}", graph.op(*v).name(), origin.join(", "));
-        let c = compare(&name, a, b, tolerance(args, b));
+        let c = compare(&name, a, b, tolerance(args, b, None));
         if !c.pass && failed.is_none() {
             failed = Some(name);
         }
@@ -172,7 +209,7 @@ fn per_layer(args: &Verify, loaded: &Loaded, inputs: &Named) -> Outcome {
     if let (Some(name), false) = (&failed, args.json) {
         println!("first value outside the tolerance: {name}");
     }
-    report(args, "reference, value by value", &comparisons)
+    report(args, "reference, value by value", &comparisons, &HashMap::new())
 }
 
 /// The first rewrite after which the reference evaluation leaves the tolerance.
@@ -182,8 +219,8 @@ fn bisect_passes(args: &Verify, inputs: &Named, expected: &Named) -> Outcome {
         build.stop_after = n;
         let loaded = common::load(&args.model, None, &args.device, &args.sizes, &build)?;
         let ours = common::run_once(&loaded.program, &args.device, inputs)?;
-        let (oracle, theirs) = reference(args, &loaded, inputs, expected.clone())?;
-        let pass = compare_all(args, &ours, &theirs, oracle)?.iter().all(|c| c.pass);
+        let theirs = reference(args, &loaded, inputs, expected.clone())?;
+        let pass = compare_all(args, &ours, &theirs)?.iter().all(|c| c.pass);
         Ok((pass, loaded.rewrites))
     };
     let (pass, total) = check(None)?;
