@@ -18,8 +18,7 @@ use crate::manifest::TargetProgram;
 pub(crate) use builtins::address as builtin_address;
 pub(crate) use features::has_feature;
 pub use file::MappedFile;
-pub(crate) use memory::{Memory, Running};
-pub(crate) use pool::{Launch, Pool};
+pub(crate) use memory::{Running, State};
 
 /// A kernel: it computes the work items `begin..end` of its grid.
 ///

@@ -23,6 +23,7 @@ mod error;
 mod golden;
 mod host;
 pub mod manifest;
+mod memory;
 pub mod plan;
 mod program;
 mod session;

@@ -1,6 +1,7 @@
 //! Sessions: a program bound to a device, with memory and threads of its own.
 
 mod bind;
+mod cpu;
 mod late;
 mod profile;
 mod steps;
@@ -9,16 +10,16 @@ use std::sync::Arc;
 
 use sardonyx_tensor::{DType, Tensor};
 
-use crate::cpu::{Code, Memory, Pool, Running};
+use crate::cpu::State;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::manifest::{Place, TargetProgram};
+use crate::manifest::{BufferIndex, Place, TargetProgram};
+use crate::memory::Memory;
 use crate::plan::Plan;
 use crate::program::{Program, is_aligned};
-use bind::{Given, Symbols};
-use late::Late;
+use bind::Given;
 use profile::Profile;
-use steps::{Numbers, Runner};
+use steps::{Runner, Steps};
 
 pub use profile::StepProfile;
 
@@ -55,43 +56,28 @@ pub struct Session {
     program: Program,
     target: usize,
     device: Device,
-    code: Arc<Code>,
-    pool: Pool,
-    memory: Memory,
-    numbers: Numbers,
-    late: Late,
-    symbols: Symbols,
+    state: State,
+    steps: Steps,
     /// The values of the input symbols and the plan for them, the last used first.
     plans: Vec<(Vec<i64>, Arc<Plan>)>,
     /// The buffer of each output.
     output_buffers: Vec<usize>,
     given: Vec<Option<Tensor>>,
     outputs: Vec<Tensor>,
-    dims: Vec<i64>,
-    profile: Option<Profile>,
 }
 
 impl Session {
     pub(crate) fn new(program: Program, index: usize, device: Device) -> Result<Session> {
-        let code = program.code(index)?;
         let (manifest, target) = (program.manifest(), program.target(index));
         let buffer = |output| target.buffers.iter().position(|buffer| buffer.place == Place::Output(output));
         let outputs = manifest.outputs.iter().map(|port| Tensor::zeros(port.dtype, [0])).collect();
-        let pool = Pool::new(device.thread_count())
-            .map_err(|source| Error::Io { file: "the system's threads".into(), source })?;
         Ok(Session {
-            code,
-            pool,
-            memory: Memory::new(target.buffers.len()),
-            numbers: Numbers::new(&target.steps),
-            late: Late::new(target),
-            symbols: Symbols::new(manifest, target),
+            state: State::new(program.code(index)?, device.thread_count(), target.buffers.len())?,
+            steps: Steps::new(manifest, target),
             plans: Vec::new(),
             output_buffers: (0..manifest.outputs.len()).filter_map(buffer).collect(),
             given: vec![None; manifest.inputs.len()],
             outputs,
-            dims: Vec::new(),
-            profile: None,
             target: index,
             device,
             program,
@@ -169,14 +155,14 @@ impl Session {
 
     /// Starts measuring steps, from zero, or stops.
     pub fn set_profiling(&mut self, on: bool) {
-        self.profile = on.then(|| Profile::new(self.numbers.count()));
+        self.steps.profile = on.then(|| Profile::new(self.steps.numbers.count()));
     }
 
     /// What each step that was run took since profiling was switched on, in order.
     pub fn profile(&self) -> Vec<StepProfile> {
         let target = self.program.target(self.target);
-        let value = |name: &str| self.symbols.get(name);
-        self.profile.as_ref().map_or_else(Vec::new, |profile| profile.steps(target, &value))
+        let value = |name: &str| self.steps.symbols.get(name);
+        self.steps.profile.as_ref().map_or_else(Vec::new, |profile| profile.steps(target, &value))
     }
 
     fn input_index(&self, name: &str) -> Result<usize> {
@@ -189,7 +175,7 @@ impl Session {
 
     /// The plan for the input symbols, the first of `self.plans`.
     fn find_plan(&mut self) -> Result<Arc<Plan>> {
-        let symbols = &self.symbols;
+        let symbols = &self.steps.symbols;
         match self.plans.iter().position(|(values, _)| symbols.inputs_are(values)) {
             Some(at) => self.plans[..=at].rotate_right(1),
             None => {
@@ -204,48 +190,11 @@ impl Session {
     }
 
     fn execute(&mut self, given: Given, outputs: &mut [Output]) -> Result<()> {
-        self.symbols.bind(self.program.inputs(), &given)?;
+        self.steps.symbols.bind(self.program.inputs(), &given)?;
         let plan = self.find_plan()?;
-        let no_memory = |bytes: usize, what: &str| Error::Memory { bytes: bytes as u64, what: what.into() };
-        let reserved = self.memory.reserve_workspace(plan.workspace);
-        reserved.ok_or_else(|| no_memory(plan.workspace, "the workspace"))?;
-        let reserved = self.pool.reserve_scratch(plan.scratch);
-        reserved.ok_or_else(|| no_memory(plan.scratch, "scratch memory"))?;
         self.prepare_outputs(&plan, outputs)?;
-
-        let (program, target) = (&self.program, self.program.target(self.target));
-        let mut memory = self.memory.begin();
-        place_constant(&mut memory, program, target, &plan, &given)?;
-        for output in outputs.iter_mut() {
-            let port = output_index(program, output.name)?;
-            if plan.outputs[port].is_some() {
-                memory.place_output(self.output_buffers[port], output.bytes);
-            }
-        }
-        for (port, tensor) in self.outputs.iter_mut().enumerate() {
-            let buffer = self.output_buffers[port];
-            if plan.outputs[port].is_some() && !memory.is_placed(buffer) {
-                let bytes = tensor.unique_bytes_mut().expect("outputs should have been made unique");
-                memory.place_output(buffer, bytes);
-            }
-        }
-        self.late.place_known(&mut memory, target, &plan)?;
-        let mut runner = Runner {
-            target,
-            code: &self.code,
-            plan: &plan,
-            numbers: &self.numbers,
-            late: &self.late,
-            symbols: &mut self.symbols,
-            memory: &mut memory,
-            pool: &mut self.pool,
-            dims: &mut self.dims,
-            profile: self.profile.as_mut(),
-        };
-        runner.run(&target.steps, 0)?;
-        let late: Vec<(usize, Vec<usize>, Tensor)> =
-            late_outputs(program, &plan, &self.output_buffers, &runner)?;
-        for (port, shape, tensor) in late {
+        let late = self.execute_cpu(&plan, &given, outputs)?;
+        for LateOutput { port, shape, tensor } in late {
             let name = &self.program.outputs()[port].name;
             match outputs.iter_mut().find(|output| output.name == name) {
                 Some(output) if output.bytes.len() == tensor.bytes().len() => {
@@ -311,57 +260,45 @@ fn misaligned(align: usize) -> String {
     format!("is not aligned to {align} bytes, the size of its elements")
 }
 
-/// Places inputs, weights and the workspace.
-fn place_constant<'a>(
-    memory: &mut Running<'a>,
-    program: &'a Program,
-    target: &TargetProgram,
-    plan: &Plan,
-    given: &Given<'a>,
-) -> Result<()> {
+/// Places the workspace.
+fn place_workspace(memory: &mut dyn Memory, target: &TargetProgram, plan: &Plan) {
     for (index, buffer) in target.buffers.iter().enumerate() {
-        match &buffer.place {
-            Place::Input(input) => {
-                let port = &program.inputs()[*input];
-                let input =
-                    given.get(*input, &port.name).ok_or_else(|| Error::MissingInput(port.name.clone()))?;
-                let size = plan.sizes[index].unwrap_or(0);
-                if input.bytes.len() < size {
-                    return Err(wrong_size(&port.name, input.bytes.len(), size));
-                }
-                memory.place_input(index, input.bytes);
-            }
-            Place::Weight(weight) => {
-                memory.place_input(index, &program.bytes()[program.weight_range(*weight)])
-            }
-            Place::Workspace { .. } => {
-                if let (Some(offset), Some(size)) = (plan.offsets[index], plan.sizes[index]) {
-                    memory.place_workspace(index, offset, size);
-                }
-            }
-            Place::Output(_) | Place::Alias { .. } | Place::Late => {}
+        if let Place::Workspace { .. } = buffer.place
+            && let (Some(offset), Some(size)) = (plan.offsets[index], plan.sizes[index])
+        {
+            memory.place_workspace(index, offset, size);
         }
     }
-    Ok(())
 }
 
-/// The outputs whose shapes the run decided, with their shapes.
+/// An output whose shape the run decided.
+struct LateOutput {
+    port: usize,
+    shape: Vec<usize>,
+    tensor: Tensor,
+}
+
+/// The outputs whose shapes the run decided.
 fn late_outputs(
     program: &Program,
     plan: &Plan,
-    buffers: &[usize],
-    runner: &Runner,
-) -> Result<Vec<(usize, Vec<usize>, Tensor)>> {
+    buffers: &[BufferIndex],
+    runner: &mut Runner,
+) -> Result<Vec<LateOutput>> {
+    let is_late = |port: usize| plan.outputs[port].is_none();
+    let late: Vec<BufferIndex> =
+        (0..buffers.len()).filter(|&port| is_late(port)).map(|port| buffers[port]).collect();
+    if late.is_empty() {
+        return Ok(Vec::new());
+    }
+    runner.bring(&late)?;
     let mut found = Vec::new();
-    for (index, port) in program.outputs().iter().enumerate() {
-        if plan.outputs[index].is_some() {
-            continue;
-        }
+    for (index, port) in program.outputs().iter().enumerate().filter(|&(index, _)| is_late(index)) {
         let (shape, bytes) = runner.shape_and_bytes(&port.shape, buffers[index], &port.name)?;
         let tensor = Tensor::new(port.dtype, shape.clone(), bytes);
         let tensor =
             tensor.map_err(|error| Error::Buffer { name: port.name.clone(), reason: error.to_string() })?;
-        found.push((index, shape, tensor));
+        found.push(LateOutput { port: index, shape, tensor });
     }
     Ok(found)
 }

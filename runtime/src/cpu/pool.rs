@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 
 use super::KernelFn;
 use super::region::Region;
+use crate::memory::Launch;
 
 /// Rounds that a worker looks for a job before it sleeps: some tens of microseconds.
 const SPIN: u32 = 2000;
@@ -26,18 +27,6 @@ const CHUNKS: i64 = 8;
 const JOINED: u64 = 0xffff;
 /// In `Shared::state`: the job is open. Above this bit is the number of the job.
 const OPEN: u64 = 1 << 16;
-
-/// A launch, without its buffers.
-pub(crate) struct Launch<'a> {
-    /// The run-time dimension parameters.
-    pub dims: &'a [i64],
-    /// The number of work items.
-    pub grid: i64,
-    /// Bytes of scratch memory per thread.
-    pub scratch: usize,
-    /// About how many operations or bytes it is; 0 where that is not known.
-    pub work: i64,
-}
 
 /// Threads with their scratch memory.
 pub(crate) struct Pool {

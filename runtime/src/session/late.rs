@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::cpu::Running;
 use crate::error::{Error, Result};
 use crate::manifest::{Place, TargetProgram};
+use crate::memory::Memory;
 use crate::plan::{Plan, Values, known};
 
 /// Which buffers are placed when.
@@ -47,15 +47,15 @@ impl Late {
     }
 
     /// Places what the input symbols decide, at the start of a run. Outputs have been placed before.
-    pub fn place_known(&self, memory: &mut Running, target: &TargetProgram, plan: &Plan) -> Result<()> {
+    pub fn place_known(&self, memory: &mut dyn Memory, target: &TargetProgram, plan: &Plan) -> Result<()> {
         for &index in &self.order {
             let Some(size) = plan.sizes[index] else { continue };
             match &target.buffers[index].place {
-                Place::Late => place_own(memory, index, size)?,
-                Place::Output(output) if plan.outputs[*output].is_none() => place_own(memory, index, size)?,
+                Place::Late => memory.place_own(index, size)?,
+                Place::Output(output) if plan.outputs[*output].is_none() => memory.place_own(index, size)?,
                 Place::Alias { of, .. } => {
                     let Some(offset) = plan.offsets[index] else { continue };
-                    if memory.is_placed(*of) && !memory.place_part(index, *of, offset, size) {
+                    if memory.size(*of).is_some() && !memory.place_part(index, *of, offset, size) {
                         return Err(outside(index, *of));
                     }
                 }
@@ -69,7 +69,7 @@ impl Late {
     pub fn place_for(
         &self,
         symbol: &str,
-        memory: &mut Running,
+        memory: &mut dyn Memory,
         target: &TargetProgram,
         plan: &Plan,
         values: &Values,
@@ -89,16 +89,11 @@ impl Late {
                 }
                 // Outputs whose size the inputs decide are in their final memory.
                 Place::Output(_) if plan.sizes[index].is_some() => {}
-                _ => place_own(memory, index, size)?,
+                _ => memory.place_own(index, size)?,
             }
         }
         Ok(())
     }
-}
-
-fn place_own(memory: &mut Running, index: usize, size: usize) -> Result<()> {
-    let no_memory = || Error::Memory { bytes: size as u64, what: format!("buffer {index}") };
-    memory.place_own(index, size).ok_or_else(no_memory)
 }
 
 fn outside(index: usize, of: usize) -> Error {

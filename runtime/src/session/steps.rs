@@ -2,15 +2,17 @@
 
 use std::time::Instant;
 
-use sardonyx_tensor::{DType, Dim};
+use sardonyx_tensor::Dim;
 
 use super::bind::Symbols;
 use super::late::Late;
 use super::profile::{Profile, label, origins};
-use crate::cpu::{self, Code, Pool, Running};
 use crate::error::{Error, Result};
 use crate::host::{self, View};
-use crate::manifest::{BufferIndex, Host, Launch, Loop, Scan, Step, TargetProgram, Trip, count_steps, walk};
+use crate::manifest::{
+    BufferIndex, Host, Launch, Loop, Manifest, Scan, Step, TargetProgram, Trip, count_steps, walk,
+};
+use crate::memory::{self, Done, Fault, Memory, unplaced};
 use crate::plan::{self, Plan};
 
 /// The numbers of steps.
@@ -40,56 +42,57 @@ impl Numbers {
     }
 }
 
-/// All that a run needs.
-pub(super) struct Runner<'a, 'm> {
-    pub target: &'a TargetProgram,
-    pub code: &'a Code,
-    pub plan: &'a Plan,
-    pub numbers: &'a Numbers,
-    pub late: &'a Late,
-    pub symbols: &'a mut Symbols,
-    pub memory: &'a mut Running<'m>,
-    pub pool: &'a mut Pool,
+/// What running steps needs besides memory, kept from run to run.
+pub(super) struct Steps {
+    pub numbers: Numbers,
+    pub late: Late,
+    pub symbols: Symbols,
     /// Dimension parameters of launches that the plan could not compute.
-    pub dims: &'a mut Vec<i64>,
-    pub profile: Option<&'a mut Profile>,
+    dims: Vec<i64>,
+    pub profile: Option<Profile>,
 }
 
-/// Why a step cannot be run: in words, which get the step's name, or an error that has one.
-enum Fault {
-    Reason(String),
-    Error(Error),
-}
+impl Steps {
+    pub fn new(manifest: &Manifest, target: &TargetProgram) -> Steps {
+        Steps {
+            numbers: Numbers::new(&target.steps),
+            late: Late::new(target),
+            symbols: Symbols::new(manifest, target),
+            dims: Vec::new(),
+            profile: None,
+        }
+    }
 
-impl From<String> for Fault {
-    fn from(reason: String) -> Fault {
-        Fault::Reason(reason)
+    /// A run in this memory.
+    pub fn runner<'a>(
+        &'a mut self,
+        target: &'a TargetProgram,
+        plan: &'a Plan,
+        memory: &'a mut dyn Memory,
+    ) -> Runner<'a> {
+        Runner { target, plan, state: self, memory }
     }
 }
 
-impl From<Error> for Fault {
-    fn from(error: Error) -> Fault {
-        Fault::Error(error)
-    }
+/// All that a run needs.
+pub(super) struct Runner<'a> {
+    target: &'a TargetProgram,
+    plan: &'a Plan,
+    state: &'a mut Steps,
+    memory: &'a mut dyn Memory,
 }
 
-type Done<T = ()> = std::result::Result<T, Fault>;
-
-fn unplaced(buffer: BufferIndex) -> Fault {
-    Fault::Reason(format!("buffer {buffer} has no memory: its size is not known yet, or it does not fit"))
-}
-
-impl<'a> Runner<'a, '_> {
+impl<'a> Runner<'a> {
     /// Runs steps, of which the first has this number.
     pub fn run(&mut self, steps: &'a [Step], first: usize) -> Result<()> {
         let mut number = first;
         for step in steps {
-            let start = self.profile.is_some().then(Instant::now);
+            let start = self.state.profile.is_some().then(Instant::now);
             self.step(step, number).map_err(|fault| self.error(fault, step, number))?;
-            if let (Some(profile), Some(start)) = (&mut self.profile, start) {
+            if let (Some(profile), Some(start)) = (&mut self.state.profile, start) {
                 profile.add(number, start.elapsed());
             }
-            number = self.numbers.end[number];
+            number = self.state.numbers.end[number];
         }
         Ok(())
     }
@@ -113,20 +116,22 @@ impl<'a> Runner<'a, '_> {
             Step::Launch(launch) => self.launch(launch, number),
             Step::Copy { src, dst } => self.copy(*src, *dst),
             Step::Bind { buffer, symbols } => {
+                let size = self.target.buffers[*buffer].dtype.size();
+                self.memory.bring(&[(*buffer, symbols.len() * size)])?;
                 for (at, symbol) in symbols.iter().enumerate() {
-                    let value = self.integer(*buffer, at)?;
-                    self.symbols.set(symbol, value);
+                    let value = self.brought_integer(*buffer, at)?;
+                    self.state.symbols.set(symbol, value);
                 }
                 symbols.iter().try_for_each(|symbol| self.place_for(symbol))
             }
             Step::Set { symbol, value } => {
                 let value = self.eval(value)?;
-                self.symbols.set(symbol, value);
+                self.state.symbols.set(symbol, value);
                 self.place_for(symbol)
             }
             Step::If { condition, then, otherwise } => match self.integer(*condition, 0)? != 0 {
                 true => Ok(self.run(then, number + 1)?),
-                false => Ok(self.run(otherwise, self.numbers.otherwise[number])?),
+                false => Ok(self.run(otherwise, self.state.numbers.otherwise[number])?),
             },
             Step::Loop(inner) => self.repeat(inner, number),
             Step::Host(call) => self.host(call),
@@ -134,34 +139,37 @@ impl<'a> Runner<'a, '_> {
     }
 
     fn launch(&mut self, launch: &Launch, number: usize) -> Done {
-        let symbols = &*self.symbols;
+        let Steps { symbols, dims, .. } = &mut *self.state;
         let late;
         let (planned, dims) = match &self.plan.launches[number] {
             Some(planned) => (planned, &self.plan.dims),
             None => {
                 let kernel = &self.target.kernels[launch.kernel];
-                self.dims.clear();
-                late = plan::resolve(number, launch, kernel, &|name| symbols.get(name), self.dims)?
+                dims.clear();
+                late = plan::resolve(number, launch, kernel, &|name| symbols.get(name), dims)?
                     .ok_or_else(|| "a symbol of its sizes has no value".to_string())?;
-                if self.pool.reserve_scratch(late.scratch).is_none() {
-                    let what = format!("scratch memory of {}", launch.label);
-                    return Err(Error::Memory { bytes: late.scratch as u64, what }.into());
-                }
-                (&late, &*self.dims)
+                (&late, &*dims)
             }
         };
-        let dims = &dims[planned.dims.clone()];
-        let sizes = cpu::Launch { dims, grid: planned.grid, scratch: planned.scratch, work: planned.work };
-        let kernel = self.code.kernel(launch.kernel);
-        self.memory.launch(self.pool, kernel, &launch.args, &sizes).map_err(unplaced)
+        let sizes = memory::Launch {
+            dims: &dims[planned.dims.clone()],
+            grid: planned.grid,
+            scratch: planned.scratch,
+            work: planned.work,
+        };
+        if self.plan.launches[number].is_none() && self.memory.reserve_scratch(&sizes).is_none() {
+            let what = format!("scratch memory of {}", launch.label);
+            return Err(Error::Memory { bytes: sizes.scratch as u64, what }.into());
+        }
+        self.memory.launch(launch.kernel, &launch.args, &sizes)
     }
 
     fn copy(&mut self, src: BufferIndex, dst: BufferIndex) -> Done {
-        let size = self.bytes(src)?.len();
-        if self.memory.copy((src, 0), (dst, 0), size) {
+        let size = self.size(src)?;
+        if self.memory.copy((src, 0), (dst, 0), size)? {
             return Ok(());
         }
-        let room = self.bytes(dst)?.len();
+        let room = self.size(dst)?;
         Err(format!("{size} bytes of buffer {src} do not fit into the {room} bytes of buffer {dst}").into())
     }
 
@@ -182,9 +190,10 @@ impl<'a> Runner<'a, '_> {
                 self.write_integer(buffer, iteration as i64)?;
             }
             for scan in &inner.scan_inputs {
-                let size = self.bytes(scan.slice)?.len();
+                let size = self.size(scan.slice)?;
                 let position = if scan.reverse { (limit as usize) - 1 - iteration } else { iteration };
-                if !self.memory.copy((scan.whole, position.saturating_mul(size)), (scan.slice, 0), size) {
+                let start = position.saturating_mul(size);
+                if !self.memory.copy((scan.whole, start), (scan.slice, 0), size)? {
                     return Err(format!("buffer {} has no slice {position}", scan.whole).into());
                 }
             }
@@ -197,7 +206,7 @@ impl<'a> Runner<'a, '_> {
             iteration += 1;
         }
         if let Some(symbol) = &inner.count {
-            self.symbols.set(symbol, iteration as i64);
+            self.state.symbols.set(symbol, iteration as i64);
             self.place_for(symbol)?;
         }
         inner
@@ -209,14 +218,12 @@ impl<'a> Runner<'a, '_> {
 
     /// Appends the slice of an iteration to its tensor.
     fn append(&mut self, scan: &Scan, iteration: usize) -> Done {
-        let size = self.bytes(scan.slice)?.len();
+        let size = self.size(scan.slice)?;
         let start = iteration.saturating_mul(size);
         if self.plan.sizes[scan.whole].is_none() {
-            let end = start.saturating_add(size);
-            let no_memory = || Error::Memory { bytes: end as u64, what: format!("buffer {}", scan.whole) };
-            self.memory.extend_own(scan.whole, end).ok_or_else(no_memory)?;
+            self.memory.extend_own(scan.whole, start.saturating_add(size))?;
         }
-        if self.memory.copy((scan.slice, 0), (scan.whole, start), size) {
+        if self.memory.copy((scan.slice, 0), (scan.whole, start), size)? {
             return Ok(());
         }
         Err(format!("slice {iteration} does not fit into buffer {}", scan.whole).into())
@@ -224,24 +231,20 @@ impl<'a> Runner<'a, '_> {
 
     /// Turns the slices of a tensor around.
     fn reverse(&mut self, scan: &Scan, count: usize) -> Done {
-        let size = if count == 0 { 0 } else { self.bytes(scan.slice)?.len() };
-        let whole = self.memory.bytes_mut(scan.whole).ok_or_else(|| unplaced(scan.whole))?;
-        for position in 0..count / 2 {
-            let (front, back) = whole.split_at_mut((count - 1 - position) * size);
-            front[position * size..(position + 1) * size].swap_with_slice(&mut back[..size]);
-        }
-        Ok(())
+        let size = if count == 0 { 0 } else { self.size(scan.slice)? };
+        let done = self.memory.reverse(scan.whole, size, count)?;
+        if done { Ok(()) } else { Err(unplaced(scan.whole)) }
     }
 
     /// Gives symbols values that are computed before any of them changes.
     fn resize(&mut self, values: &[(String, Dim)]) -> Done {
-        self.dims.clear();
+        self.state.dims.clear();
         for (_, value) in values {
             let value = self.eval(value)?;
-            self.dims.push(value);
+            self.state.dims.push(value);
         }
         for (at, (symbol, _)) in values.iter().enumerate() {
-            self.symbols.set(symbol, self.dims[at]);
+            self.state.symbols.set(symbol, self.state.dims[at]);
         }
         values.iter().try_for_each(|(symbol, _)| self.place_for(symbol))
     }
@@ -249,13 +252,14 @@ impl<'a> Runner<'a, '_> {
     fn host(&mut self, call: &Host) -> Done {
         let run =
             host::find(&call.op).ok_or_else(|| format!("this runtime has no operation `{}`", call.op))?;
+        self.bring(&call.inputs)?;
         let mut views = Vec::with_capacity(call.inputs.len());
         for &buffer in &call.inputs {
             let description = &self.target.buffers[buffer];
             let (shape, bytes) = self.shape_and_bytes(&description.shape, buffer, "an operand")?;
             views.push(View { dtype: description.dtype, shape, bytes });
         }
-        let symbols = &*self.symbols;
+        let symbols = &self.state.symbols;
         let shape = |&buffer: &usize| -> Result<Option<Vec<usize>>> {
             let shape = &self.target.buffers[buffer].shape;
             let what = || format!("the shape of buffer {buffer}");
@@ -274,29 +278,36 @@ impl<'a> Runner<'a, '_> {
                 if let Some(symbol) =
                     dim.as_symbol().filter(|symbol| call.binds.iter().any(|name| name == symbol))
                 {
-                    self.symbols.set(symbol, size as i64);
+                    self.state.symbols.set(symbol, size as i64);
                 }
             }
         }
         call.binds.iter().try_for_each(|symbol| self.place_for(symbol))?;
         for (&buffer, result) in call.outputs.iter().zip(&results) {
-            let out = self.memory.bytes_mut(buffer).ok_or_else(|| unplaced(buffer))?;
-            if self.target.buffers[buffer].dtype != result.dtype() || out.len() < result.bytes().len() {
+            self.size(buffer)?;
+            let right = self.target.buffers[buffer].dtype == result.dtype();
+            if !right || !self.memory.write(buffer, result.bytes())? {
                 return Err(format!("its result {result:?} does not fit into buffer {buffer}").into());
             }
-            out[..result.bytes().len()].copy_from_slice(result.bytes());
         }
         Ok(())
     }
 
-    /// The shape and the elements of a buffer.
+    /// Makes the elements of buffers readable; those without memory are left out.
+    pub fn bring(&mut self, buffers: &[BufferIndex]) -> Result<()> {
+        let part = |&buffer: &BufferIndex| Some((buffer, self.memory.size(buffer)?));
+        let parts: Vec<_> = buffers.iter().filter_map(part).collect();
+        self.memory.bring(&parts)
+    }
+
+    /// The shape and the elements of a buffer, which were brought.
     pub fn shape_and_bytes(
         &self,
         shape: &[Dim],
         buffer: BufferIndex,
         what: &str,
     ) -> Result<(Vec<usize>, &[u8])> {
-        let symbols = &*self.symbols;
+        let symbols = &self.state.symbols;
         let what = || format!("the shape of {what} in buffer {buffer}");
         let mut dims = Vec::with_capacity(shape.len());
         let mut size = self.target.buffers[buffer].dtype.size();
@@ -312,25 +323,33 @@ impl<'a> Runner<'a, '_> {
     }
 
     fn place_for(&mut self, symbol: &str) -> Done {
-        let symbols = &*self.symbols;
-        self.late.place_for(symbol, self.memory, self.target, self.plan, &|name| symbols.get(name))?;
+        let Steps { symbols, late, .. } = &*self.state;
+        late.place_for(symbol, self.memory, self.target, self.plan, &|name| symbols.get(name))?;
         Ok(())
     }
 
     fn eval(&self, dim: &Dim) -> Done<i64> {
-        let symbols = &*self.symbols;
+        let symbols = &self.state.symbols;
         dim.eval_with(&|name| symbols.get(name)).map_err(|error| Fault::Reason(error.to_string()))
     }
 
-    fn bytes(&self, buffer: BufferIndex) -> Done<&[u8]> {
-        self.memory.bytes(buffer).ok_or_else(|| unplaced(buffer))
+    fn size(&self, buffer: BufferIndex) -> Done<usize> {
+        self.memory.size(buffer).ok_or_else(|| unplaced(buffer))
     }
 
     /// Element `at` of an integer buffer.
-    fn integer(&self, buffer: BufferIndex, at: usize) -> Done<i64> {
+    fn integer(&mut self, buffer: BufferIndex, at: usize) -> Done<i64> {
+        let size = self.target.buffers[buffer].dtype.size();
+        self.memory.bring(&[(buffer, (at + 1) * size)])?;
+        self.brought_integer(buffer, at)
+    }
+
+    /// Element `at` of an integer buffer, which was brought.
+    fn brought_integer(&self, buffer: BufferIndex, at: usize) -> Done<i64> {
         let dtype = self.target.buffers[buffer].dtype;
         let size = dtype.size();
-        let element = self.bytes(buffer)?.get(at * size..(at + 1) * size);
+        let bytes = self.memory.bytes(buffer).ok_or_else(|| unplaced(buffer))?;
+        let element = bytes.get(at * size..(at + 1) * size);
         let element = element.ok_or_else(|| format!("buffer {buffer} has no element {at}"))?;
         let mut wide = [if dtype.is_signed() && element[size - 1] >= 0x80 { 0xff } else { 0 }; 8];
         wide[..size].copy_from_slice(element);
@@ -338,10 +357,8 @@ impl<'a> Runner<'a, '_> {
     }
 
     fn write_integer(&mut self, buffer: BufferIndex, value: i64) -> Done {
-        let dtype: DType = self.target.buffers[buffer].dtype;
-        let out = self.memory.bytes_mut(buffer).and_then(|bytes| bytes.get_mut(..dtype.size()));
-        let out = out.ok_or_else(|| unplaced(buffer))?;
-        out.copy_from_slice(&value.to_le_bytes()[..dtype.size()]);
-        Ok(())
+        let size = self.target.buffers[buffer].dtype.size();
+        let written = self.memory.write(buffer, &value.to_le_bytes()[..size])?;
+        if written { Ok(()) } else { Err(unplaced(buffer)) }
     }
 }

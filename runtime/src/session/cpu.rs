@@ -1,0 +1,72 @@
+//! A run on the CPU: inputs, outputs and weights are used where they are.
+
+use super::bind::Given;
+use super::{LateOutput, Output, Session, late_outputs, output_index, place_workspace, wrong_size};
+use crate::cpu::Running;
+use crate::error::{Error, Result};
+use crate::manifest::{Place, TargetProgram};
+use crate::memory::Memory;
+use crate::plan::Plan;
+use crate::program::Program;
+
+impl Session {
+    /// Runs the program; outputs of known size are written where they belong, the others returned.
+    pub(super) fn execute_cpu(
+        &mut self,
+        plan: &Plan,
+        given: &Given,
+        outputs: &mut [Output],
+    ) -> Result<Vec<LateOutput>> {
+        self.state.reserve(plan)?;
+        let (program, target) = (&self.program, self.program.target(self.target));
+        let mut memory = self.state.begin();
+        place_constant(&mut memory, program, target, plan, given)?;
+        place_workspace(&mut memory, target, plan);
+        for output in outputs.iter_mut() {
+            let port = output_index(program, output.name)?;
+            if plan.outputs[port].is_some() {
+                memory.place_output(self.output_buffers[port], output.bytes);
+            }
+        }
+        for (port, tensor) in self.outputs.iter_mut().enumerate() {
+            let buffer = self.output_buffers[port];
+            if plan.outputs[port].is_some() && memory.size(buffer).is_none() {
+                let bytes = tensor.unique_bytes_mut().expect("outputs should have been made unique");
+                memory.place_output(buffer, bytes);
+            }
+        }
+        self.steps.late.place_known(&mut memory, target, plan)?;
+        let mut runner = self.steps.runner(target, plan, &mut memory);
+        runner.run(&target.steps, 0)?;
+        late_outputs(program, plan, &self.output_buffers, &mut runner)
+    }
+}
+
+/// Places inputs and weights.
+fn place_constant<'a>(
+    memory: &mut Running<'a>,
+    program: &'a Program,
+    target: &TargetProgram,
+    plan: &Plan,
+    given: &Given<'a>,
+) -> Result<()> {
+    for (index, buffer) in target.buffers.iter().enumerate() {
+        match &buffer.place {
+            Place::Input(input) => {
+                let port = &program.inputs()[*input];
+                let input =
+                    given.get(*input, &port.name).ok_or_else(|| Error::MissingInput(port.name.clone()))?;
+                let size = plan.sizes[index].unwrap_or(0);
+                if input.bytes.len() < size {
+                    return Err(wrong_size(&port.name, input.bytes.len(), size));
+                }
+                memory.place_input(index, input.bytes);
+            }
+            Place::Weight(weight) => {
+                memory.place_input(index, &program.bytes()[program.weight_range(*weight)])
+            }
+            Place::Workspace { .. } | Place::Output(_) | Place::Alias { .. } | Place::Late => {}
+        }
+    }
+    Ok(())
+}
