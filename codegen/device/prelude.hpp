@@ -1,2 +1,141 @@
 // The border between kernels and platforms: everything in which AMD, NVIDIA and the host build of tests
-// differ. No includes: hiprtc 5.2 has no headers, NVRTC needs none.
+// differ. No includes: hiprtc 5.2 has no headers, NVRTC needs none. The host build is the same text, compiled
+// as C++ with SARDONYX_HOST defined; whoever runs it sets `sardonyx_block` and `sardonyx_thread`.
+typedef signed char i8;
+typedef unsigned char u8;
+typedef short i16;
+typedef unsigned short u16;
+typedef int i32;
+typedef unsigned int u32;
+typedef long long i64;
+typedef unsigned long long u64;
+typedef float f32;
+typedef double f64;
+
+#if defined(SARDONYX_HOST)
+#define DEVICE static inline
+#define KERNEL(threads) extern "C" void
+static thread_local u32 sardonyx_block, sardonyx_thread;
+DEVICE u32 block_index() { return sardonyx_block; }
+DEVICE u32 thread_index() { return sardonyx_thread; }
+#elif defined(SARDONYX_HIP)
+#define DEVICE static inline __attribute__((device, always_inline))
+// `__launch_bounds__` is a macro of headers; the attribute alone tells the compiler the size of blocks.
+#define KERNEL(threads) \
+    extern "C" __attribute__((global)) __attribute__((amdgpu_flat_work_group_size(1, threads))) void
+DEVICE u32 block_index() { return __builtin_amdgcn_workgroup_id_x(); }
+DEVICE u32 thread_index() { return __builtin_amdgcn_workitem_id_x(); }
+#else
+#define DEVICE static __device__ __forceinline__
+#define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+DEVICE u32 block_index() { return blockIdx.x; }
+DEVICE u32 thread_index() { return threadIdx.x; }
+#endif
+
+#if defined(SARDONYX_CUDA) && !defined(SARDONYX_HOST)
+DEVICE f32 fused(f32 a, f32 b, f32 c) { return __fmaf_rn(a, b, c); }
+DEVICE f64 fused(f64 a, f64 b, f64 c) { return __fma_rn(a, b, c); }
+DEVICE f32 round_down(f32 x) { return floorf(x); }
+DEVICE f64 round_down(f64 x) { return floor(x); }
+DEVICE f32 round_up(f32 x) { return ceilf(x); }
+DEVICE f64 round_up(f64 x) { return ceil(x); }
+DEVICE f32 round_even(f32 x) { return rintf(x); }
+DEVICE f64 round_even(f64 x) { return rint(x); }
+DEVICE f32 round_to_zero(f32 x) { return truncf(x); }
+DEVICE f64 round_to_zero(f64 x) { return trunc(x); }
+DEVICE f32 square_root(f32 x) { return __fsqrt_rn(x); }
+DEVICE f64 square_root(f64 x) { return __dsqrt_rn(x); }
+DEVICE f32 magnitude(f32 x) { return fabsf(x); }
+DEVICE f64 magnitude(f64 x) { return fabs(x); }
+DEVICE f32 widen_half(u16 x) {
+    f32 y;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x));
+    return y;
+}
+DEVICE u16 narrow_half(f32 x) {
+    u16 y;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
+    return y;
+}
+#else
+DEVICE f32 fused(f32 a, f32 b, f32 c) { return __builtin_fmaf(a, b, c); }
+DEVICE f64 fused(f64 a, f64 b, f64 c) { return __builtin_fma(a, b, c); }
+DEVICE f32 round_down(f32 x) { return __builtin_floorf(x); }
+DEVICE f64 round_down(f64 x) { return __builtin_floor(x); }
+DEVICE f32 round_up(f32 x) { return __builtin_ceilf(x); }
+DEVICE f64 round_up(f64 x) { return __builtin_ceil(x); }
+DEVICE f32 round_even(f32 x) { return __builtin_rintf(x); }
+DEVICE f64 round_even(f64 x) { return __builtin_rint(x); }
+DEVICE f32 round_to_zero(f32 x) { return __builtin_truncf(x); }
+DEVICE f64 round_to_zero(f64 x) { return __builtin_trunc(x); }
+DEVICE f32 square_root(f32 x) { return __builtin_sqrtf(x); }
+DEVICE f64 square_root(f64 x) { return __builtin_sqrt(x); }
+DEVICE f32 magnitude(f32 x) { return __builtin_fabsf(x); }
+DEVICE f64 magnitude(f64 x) { return __builtin_fabs(x); }
+DEVICE f32 widen_half(u16 x) {
+    union { u16 bits; _Float16 value; } half;
+    half.bits = x;
+    return (f32)half.value;
+}
+DEVICE u16 narrow_half(f32 x) {
+    union { u16 bits; _Float16 value; } half;
+    half.value = (_Float16)x;
+    return half.bits;
+}
+#endif
+
+// Lanes of a register.
+template <class T, int N> struct Lanes { T at[N]; };
+
+// The same bits as another type of the same size.
+template <class To, class From> DEVICE To bits(From x) {
+    union { From from; To to; } both;
+    both.from = x;
+    return both.to;
+}
+
+// Integers wrap.
+template <class T> DEVICE T add(T a, T b) { return T(u64(a) + u64(b)); }
+template <class T> DEVICE T subtract(T a, T b) { return T(u64(a) - u64(b)); }
+template <class T> DEVICE T multiply(T a, T b) { return T(u64(a) * u64(b)); }
+template <class T> DEVICE T negate(T a) { return T(0 - u64(a)); }
+// The least integer is its own magnitude.
+template <class T> DEVICE T absolute(T a) { return a < T(0) ? negate(a) : a; }
+// Toward zero; division by zero gives 0, and the least value divided by -1 itself.
+template <class T> DEVICE T divide(T a, T b) {
+    if (b == T(0)) return T(0);
+    if (T(-1) < T(0) && b == T(-1)) return negate(a);
+    return T(a / b);
+}
+// With the sign of the dividend; 0 for the divisors 0 and -1.
+template <class T> DEVICE T remainder_of(T a, T b) {
+    if (b == T(0) || (T(-1) < T(0) && b == T(-1))) return T(0);
+    return T(a % b);
+}
+// 0 where the distance is not below the width.
+template <class T> DEVICE T shift_left(T a, T b) { return u64(b) < sizeof(T) * 8 ? T(u64(a) << u64(b)) : T(0); }
+template <class T> DEVICE T shift_right(T a, T b) { return u64(b) < sizeof(T) * 8 ? T(a >> u64(b)) : T(0); }
+DEVICE i64 index_div(i64 a, i64 b) { return i64(u64(a) / u64(b)); }
+DEVICE i64 index_rem(i64 a, i64 b) { return i64(u64(a) % u64(b)); }
+
+// NaN if either is.
+template <class T> DEVICE T least(T a, T b) { return (a < b || a != a) ? a : b; }
+template <class T> DEVICE T greatest(T a, T b) { return (b < a || a != a) ? a : b; }
+
+// Floats to integers: toward zero and saturating, NaN as 0.
+template <class T> DEVICE i32 to_i32(T x) {
+    return x >= T(2147483648.0) ? 2147483647 : x >= T(-2147483648.0) ? i32(x) : x != x ? 0 : i32(-2147483647 - 1);
+}
+template <class T> DEVICE i64 to_i64(T x) {
+    return x >= T(9223372036854775808.0)    ? 9223372036854775807ll
+           : x >= T(-9223372036854775808.0) ? i64(x)
+           : x != x                         ? 0ll
+                                            : -9223372036854775807ll - 1;
+}
+// Negative numbers wrap.
+template <class T> DEVICE u64 to_u64(T x) {
+    return x >= T(18446744073709551616.0) ? 18446744073709551615ull
+           : x >= T(0)                    ? u64(x)
+           : x < T(0)                     ? u64(to_i64(x))
+                                          : 0ull;
+}

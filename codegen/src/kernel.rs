@@ -55,7 +55,7 @@ impl Kernel {
     pub fn unit(&self, name: &str, target: &Target) -> Result<Unit, String> {
         match target {
             Target::Cpu(spec) => self.nest(name, spec).map(Unit::Nest),
-            Target::Gpu(spec) => Err(format!("no kernels for {} yet", spec.arch)),
+            Target::Gpu(spec) => nests::gpu::items::nest(self, name, spec).map(Unit::Nest),
         }
     }
 

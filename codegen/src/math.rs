@@ -20,7 +20,15 @@ use sardonyx_tensor::DType;
 /// The nest with transcendental primitives, powers, float remainders and the conversions that the target
 /// lacks written out.
 pub fn expand(nest: &Nest, target: &TargetSpec) -> Nest {
-    let half = target.f16c;
+    expanded(nest, target.f16c)
+}
+
+/// The same for GPUs, all of which convert `f16`.
+pub fn expand_gpu(nest: &Nest) -> Nest {
+    expanded(nest, true)
+}
+
+fn expanded(nest: &Nest, half: bool) -> Nest {
     rewrite(
         nest,
         &Rules {

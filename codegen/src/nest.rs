@@ -290,6 +290,17 @@ pub enum Stmt {
     Comment(String),
 }
 
+/// How the threads of a GPU run work items: thread `t` of all threads runs items `t`, `t + all`, ….
+#[derive(Clone, PartialEq, Debug)]
+pub struct Blocks {
+    /// Threads of a block.
+    pub threads: u32,
+    /// The number of blocks.
+    pub count: Dim,
+    /// Bytes of scratch memory of a block, that of its threads.
+    pub scratch: Dim,
+}
+
 /// The loops of one kernel.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Nest {
@@ -305,6 +316,8 @@ pub struct Nest {
     pub grid_kind: LoopKind,
     /// Bytes of scratch memory per thread.
     pub scratch: Dim,
+    /// How blocks of threads run the work items, on a GPU.
+    pub blocks: Option<Blocks>,
     /// The types of the variables.
     pub vars: Vec<Ty>,
     /// The registers.

@@ -6,6 +6,7 @@ pub mod conv_shape;
 pub mod dot;
 mod dot_rows;
 pub mod gemm;
+pub mod gpu;
 pub mod map;
 mod neighbours;
 mod point;

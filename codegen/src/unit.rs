@@ -63,25 +63,25 @@ impl Unit {
     /// The number of work items, or of blocks.
     pub fn grid(&self) -> &Dim {
         match self {
-            Unit::Nest(nest) => &nest.grid,
+            Unit::Nest(nest) => nest.blocks.as_ref().map_or(&nest.grid, |b| &b.count),
             Unit::Template(template) => &template.grid,
         }
     }
     /// Bytes of scratch memory per thread, or per block.
     pub fn scratch(&self) -> &Dim {
         match self {
-            Unit::Nest(nest) => &nest.scratch,
+            Unit::Nest(nest) => nest.blocks.as_ref().map_or(&nest.scratch, |b| &b.scratch),
             Unit::Template(template) => &template.scratch,
         }
     }
     /// The dimensions that a launch passes: those of the code, and the size of its scratch memory where only
     /// the run knows it.
     pub fn launch_dims(&self) -> Vec<Dim> {
-        let (dims, scratch) = match self {
-            Unit::Nest(nest) => (&nest.dims, &nest.scratch),
-            Unit::Template(template) => (&template.dims, &template.scratch),
+        let scratch = self.scratch();
+        let mut dims = match self {
+            Unit::Nest(nest) => nest.dims.clone(),
+            Unit::Template(template) => template.dims.clone(),
         };
-        let mut dims = dims.clone();
         if !scratch.is_known() && !dims.contains(scratch) {
             dims.push(scratch.clone());
         }
@@ -90,7 +90,7 @@ impl Unit {
     /// Threads of a block and the bytes of shared memory to ask for; zeros on a processor.
     pub fn block(&self) -> (u32, u32) {
         match self {
-            Unit::Nest(_) => (0, 0),
+            Unit::Nest(nest) => (nest.blocks.as_ref().map_or(0, |b| b.threads), 0),
             Unit::Template(template) => (template.threads, template.shared),
         }
     }

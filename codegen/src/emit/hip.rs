@@ -2,6 +2,9 @@
 //!
 //! The text starts with `codegen/device/prelude.hpp`, which holds every difference between the platforms, and
 //! has no includes. It defines one kernel with the name of the unit.
+mod nest;
+mod prim;
+
 use crate::target::{GpuSpec, Platform};
 use crate::unit::Unit;
 use std::fmt::Write;
@@ -21,7 +24,7 @@ pub fn text(unit: &Unit, target: &GpuSpec) -> String {
     let _ = writeln!(text, "#define KERNEL_NAME {}\n{PRELUDE}", symbol(unit.name()));
     match unit {
         Unit::Template(template) => text.push_str(&template.source),
-        Unit::Nest(nest) => panic!("bug: the nest {} as HIP text", nest.name),
+        Unit::Nest(nest) => text.push_str(&nest::kernel(nest, &unit.launch_dims())),
     }
     text
 }

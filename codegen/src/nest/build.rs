@@ -72,6 +72,7 @@ impl Builder {
             grid: grid.into(),
             grid_kind: self.grid_kind.get(),
             scratch: state.scratch,
+            blocks: None,
             vars: state.vars,
             regs: state.regs,
             body: root.stmts,

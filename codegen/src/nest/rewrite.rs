@@ -31,7 +31,7 @@ pub(crate) fn rewrite(nest: &Nest, rules: &Rules<'_>) -> Nest {
     }
     let mut replay = Replay { nest, rules, b: &b, regs: vec![None; nest.regs.len()], loaded: HashMap::new() };
     replay.block(&nest.body);
-    b.finish(nest.grid.clone())
+    Nest { blocks: nest.blocks.clone(), ..b.finish(nest.grid.clone()) }
 }
 
 struct Replay<'a, 'b> {

@@ -1,0 +1,324 @@
+//! Nests as HIP text: statements and memory.
+//!
+//! A register of several lanes is a struct whose lanes are computed in an unrolled loop over `l`.
+use super::prim;
+use crate::math;
+use crate::nest::{Buf, Buffer, Nest, Op, Place, Reg, Stmt, Ty};
+use sardonyx_ir::scalar::Prim;
+use sardonyx_tensor::{DType, Dim};
+use std::fmt::Write;
+
+/// The kernel of a nest; every thread runs work items. `dims` are those that a launch passes.
+pub(super) fn kernel(nest: &Nest, dims: &[Dim]) -> String {
+    let nest = math::expand_gpu(nest);
+    let mut p = Printer { consts: vec![None; nest.regs.len()], nest: &nest, text: String::new(), depth: 1 };
+    p.kernel(dims);
+    p.text
+}
+
+pub(super) struct Printer<'a> {
+    pub(super) nest: &'a Nest,
+    /// The text of registers that are printed where they are used.
+    consts: Vec<Option<String>>,
+    text: String,
+    depth: usize,
+}
+
+impl Printer<'_> {
+    fn line(&mut self, text: &str) {
+        let _ = writeln!(self.text, "{}{text}", "  ".repeat(self.depth));
+    }
+
+    fn kernel(&mut self, dims: &[Dim]) {
+        let nest = self.nest;
+        let blocks = nest.blocks.as_ref().expect("a nest of a GPU should say how blocks run it");
+        let mut params = Vec::new();
+        for (i, b) in nest.buffers.iter().enumerate() {
+            match b.place {
+                Place::Input => params.push(format!("const {}* __restrict__ {}", memory(b), buffer(b, i))),
+                Place::Output => params.push(format!("{}* __restrict__ {}", memory(b), buffer(b, i))),
+                Place::Scratch { .. } | Place::Local { .. } => {}
+            }
+        }
+        params.extend((0..dims.len()).map(|i| format!("i64 d{i}")));
+        if nest.scratch != Dim::ZERO {
+            params.push("u8* scratch".into());
+        }
+        let _ = writeln!(
+            self.text,
+            "\nKERNEL({}) {}({}) {{",
+            blocks.threads,
+            super::symbol(&nest.name),
+            params.join(", ")
+        );
+        let (threads, count, grid) = (blocks.threads, self.dim(&blocks.count), self.dim(&nest.grid));
+        self.line(&format!("const i64 thread = i64(block_index()) * {threads} + thread_index();"));
+        self.scratch();
+        self.line(&format!("for (i64 grid = thread; grid < {grid}; grid += {count} * {threads}) {{"));
+        self.depth += 1;
+        self.declarations();
+        self.block(&nest.body);
+        self.depth -= 1;
+        self.line("}");
+        self.text.push_str("}\n");
+    }
+
+    /// The scratch memory of the thread.
+    fn scratch(&mut self) {
+        let size = self.dim(&self.nest.scratch);
+        for (i, b) in self.nest.buffers.iter().enumerate() {
+            if let Place::Scratch { offset } = &b.place {
+                let (t, offset) = (memory(b), self.dim(offset));
+                let name = buffer(b, i);
+                self.line(&format!(
+                    "{t}* __restrict__ {name} = ({t}*)(scratch + thread * {size} + {offset});"
+                ));
+            }
+        }
+    }
+
+    fn declarations(&mut self) {
+        for (i, ty) in self.nest.vars.iter().enumerate() {
+            self.line(&format!("{} var{i};", ty_name(*ty)));
+        }
+        for (i, b) in self.nest.buffers.iter().enumerate() {
+            if let Place::Local { len } = b.place {
+                self.line(&format!("{} {}[{len}];", memory(b), buffer(b, i)));
+            }
+        }
+    }
+
+    /// A dimension that is known or passed.
+    fn dim(&self, dim: &Dim) -> String {
+        match dim.known() {
+            Some(n) => format!("{n}ll"),
+            None => {
+                let slot = self.nest.dims.iter().position(|d| d == dim);
+                format!("d{}", slot.expect("a dimension that code needs should be passed"))
+            }
+        }
+    }
+
+    fn block(&mut self, block: &[Stmt]) {
+        block.iter().for_each(|s| self.stmt(s));
+    }
+
+    fn inner(&mut self, head: &str, block: &[Stmt]) {
+        self.line(&format!("{head} {{"));
+        self.depth += 1;
+        self.block(block);
+        self.depth -= 1;
+        self.line("}");
+    }
+
+    fn stmt(&mut self, s: &Stmt) {
+        match s {
+            Stmt::Let(r, op) => self.assign(*r, op),
+            Stmt::Set(v, x) => self.line(&format!("var{} = {};", v.0, self.whole(*x))),
+            Stmt::Store { buf, index, value, mask } => {
+                let lanes = self.nest.ty(*value).lanes;
+                let element = self.element(*buf, *index, lanes);
+                let x = self.lane(*value);
+                let x = match self.nest.buffer(*buf).dtype {
+                    DType::F16 => format!("narrow_half({x})"),
+                    DType::Bool => format!("u8({x})"),
+                    _ => x,
+                };
+                let guard = mask.map_or(String::new(), |m| format!("if ({}) ", self.lane(m)));
+                self.each(lanes, &format!("{guard}{element} = {x};"));
+            }
+            // Other threads hide the latency.
+            Stmt::Prefetch { .. } => {}
+            Stmt::For { var, begin, end, step, kind, body } => {
+                if let crate::nest::LoopKind::Unroll(n) = kind {
+                    let count = if *n == 0 { String::new() } else { format!(" {n}") };
+                    self.line(&format!("#pragma unroll{count}"));
+                }
+                let (i, begin, end) = (format!("v{}", var.0), self.lane(*begin), self.lane(*end));
+                self.inner(&format!("for (i64 {i} = {begin}; {i} < {end}; {i} += {step})"), body);
+            }
+            Stmt::If { cond, then, els } => {
+                self.inner(&format!("if ({})", self.lane(*cond)), then);
+                if !els.is_empty() {
+                    self.inner("else", els);
+                }
+            }
+            Stmt::While { head, cond, body } => {
+                self.line("for (;;) {");
+                self.depth += 1;
+                self.block(head);
+                self.line(&format!("if (!{}) break;", self.lane(*cond)));
+                self.block(body);
+                self.depth -= 1;
+                self.line("}");
+            }
+            Stmt::Comment(text) => self.line(&format!("// {text}")),
+        }
+    }
+
+    /// A statement for each lane `l`.
+    fn each(&mut self, lanes: u32, statement: &str) {
+        if lanes > 1 {
+            self.line("#pragma unroll");
+            self.line(&format!("for (int l = 0; l < {lanes}; l++) {statement}"));
+        } else {
+            self.line(statement);
+        }
+    }
+
+    fn assign(&mut self, r: Reg, op: &Op) {
+        let ty = self.nest.ty(r);
+        let name = format!("v{}", r.0);
+        let known = match op {
+            Op::Const(bits) => Some(prim::constant(ty, *bits)),
+            Op::Dim(slot) => Some(format!("d{slot}")),
+            Op::Grid => Some("grid".into()),
+            Op::Iota => Some(format!("{}(l)", scalar_name(ty.dtype))),
+            Op::Splat(a) => Some(self.lane(*a)),
+            Op::Extract(a, lane) => Some(self.at(*a, *lane)),
+            _ => None,
+        };
+        if known.is_some() {
+            self.consts[r.0 as usize] = known;
+            return;
+        }
+        match op {
+            Op::Get(v) => return self.line(&format!("const {} {name} = var{};", ty_name(ty), v.0)),
+            Op::Reduce(p, a) => return self.reduce(r, *p, *a),
+            Op::Shuffle(a, b, picks) => {
+                let half = self.nest.ty(*a).lanes;
+                let pick = |&i: &u32| if i < half { self.at(*a, i) } else { self.at(*b, i - half) };
+                let list = picks.iter().map(pick).collect::<Vec<_>>().join(", ");
+                let list = if ty.lanes == 1 { list } else { format!("{{{{{list}}}}}") };
+                return self.line(&format!("const {} {name} = {list};", ty_name(ty)));
+            }
+            _ => {}
+        }
+        let value = self.value(ty, op);
+        if ty.lanes == 1 {
+            self.line(&format!("const {} {name} = {value};", ty_name(ty)));
+        } else {
+            self.line(&format!("{} {name};", ty_name(ty)));
+            self.each(ty.lanes, &format!("{name}.at[l] = {value};"));
+        }
+    }
+
+    /// The value of an operation in one lane.
+    fn value(&self, ty: Ty, op: &Op) -> String {
+        match op {
+            Op::Prim(p, args) => {
+                let of = self.nest.ty(args[args.len() - 1]);
+                let args: Vec<String> = args.iter().map(|&a| self.lane(a)).collect();
+                prim::prim(*p, of.dtype, &args)
+            }
+            Op::Fma(a, b, c) => {
+                let [a, b, c] = [a, b, c].map(|&r| self.lane(r));
+                match ty.dtype.is_float() {
+                    true => format!("fused({a}, {b}, {c})"),
+                    false => format!("add(multiply({a}, {b}), {c})"),
+                }
+            }
+            Op::IndexDiv(a, b) => format!("index_div({}, {})", self.lane(*a), self.lane(*b)),
+            Op::IndexRem(a, b) => format!("index_rem({}, {})", self.lane(*a), self.lane(*b)),
+            Op::Cast(a) => prim::cast(self.nest.ty(*a).dtype, ty.dtype, &self.lane(*a)),
+            Op::Narrow(t, a) => {
+                assert_eq!(*t, DType::F16, "bug: {t} should have been expanded");
+                format!("widen_half(narrow_half({}))", self.lane(*a))
+            }
+            Op::Bitcast(a) => format!("bits<{}>({})", scalar_name(ty.dtype), self.lane(*a)),
+            Op::Load { buf, index, mask } => {
+                let element = self.element(*buf, *index, ty.lanes);
+                let x = match self.nest.buffer(*buf).dtype {
+                    DType::F16 => format!("widen_half({element})"),
+                    DType::Bool => format!("({element} != 0)"),
+                    _ => element,
+                };
+                let name = scalar_name(ty.dtype);
+                mask.map_or(x.clone(), |m| format!("({} ? {x} : {name}(0))", self.lane(m)))
+            }
+            _ => panic!("bug: {op:?} is not computed lane by lane"),
+        }
+    }
+
+    fn reduce(&mut self, r: Reg, p: Prim, a: Reg) {
+        let of = self.nest.ty(a);
+        let sum = (1..of.lanes)
+            .fold(self.at(a, 0), |sum, lane| prim::prim(p, of.dtype, &[sum, self.at(a, lane)]));
+        self.line(&format!("const {} v{} = {sum};", scalar_name(of.dtype), r.0));
+    }
+
+    fn element(&self, buf: Buf, index: Reg, lanes: u32) -> String {
+        let lane = if lanes > 1 { " + l" } else { "" };
+        format!("{}[{}{lane}]", buffer(self.nest.buffer(buf), buf.0 as usize), self.lane(index))
+    }
+
+    /// A register in the lane `l`.
+    fn lane(&self, r: Reg) -> String {
+        match &self.consts[r.0 as usize] {
+            Some(text) => text.clone(),
+            None if self.nest.ty(r).lanes > 1 => format!("v{}.at[l]", r.0),
+            None => format!("v{}", r.0),
+        }
+    }
+
+    /// A register in a lane of this number.
+    fn at(&self, r: Reg, lane: u32) -> String {
+        match &self.consts[r.0 as usize] {
+            Some(text) if self.nest.ty(r).lanes > 1 && text.ends_with("(l)") => {
+                format!("{}({lane})", scalar_name(self.nest.ty(r).dtype))
+            }
+            Some(text) => text.clone(),
+            None if self.nest.ty(r).lanes > 1 => format!("v{}.at[{lane}]", r.0),
+            None => format!("v{}", r.0),
+        }
+    }
+
+    /// A register with all its lanes.
+    fn whole(&self, r: Reg) -> String {
+        let ty = self.nest.ty(r);
+        if ty.lanes == 1 || self.consts[r.0 as usize].is_none() {
+            return self.consts[r.0 as usize].clone().unwrap_or_else(|| format!("v{}", r.0));
+        }
+        let lanes: Vec<String> = (0..ty.lanes).map(|lane| self.at(r, lane)).collect();
+        format!("{}{{{{{}}}}}", ty_name(ty), lanes.join(", "))
+    }
+}
+
+/// The name of an element type in registers.
+pub(super) fn scalar_name(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F64 => "f64",
+        DType::F32 => "f32",
+        DType::Bool => "bool",
+        DType::I64 => "i64",
+        DType::I32 => "i32",
+        DType::I16 => "i16",
+        DType::I8 => "i8",
+        DType::U64 => "u64",
+        DType::U32 => "u32",
+        DType::U16 => "u16",
+        DType::U8 => "u8",
+        t => panic!("bug: {t} in a register"),
+    }
+}
+
+fn ty_name(ty: Ty) -> String {
+    match ty.lanes {
+        1 => scalar_name(ty.dtype).to_string(),
+        n => format!("Lanes<{}, {n}>", scalar_name(ty.dtype)),
+    }
+}
+
+/// The name of a buffer's elements.
+fn memory(b: &Buffer) -> &'static str {
+    match b.dtype {
+        DType::Bool => "u8",
+        DType::F16 => "u16",
+        t => scalar_name(t),
+    }
+}
+
+/// The name of a buffer, the `i`th.
+fn buffer(b: &Buffer, i: usize) -> String {
+    format!("{}_{i}", b.name.replace(|c: char| !c.is_ascii_alphanumeric(), "_"))
+}

@@ -1,0 +1,2 @@
+//! Loops of kernels on GPUs.
+pub mod items;
