@@ -1,8 +1,10 @@
-//! Snapshots of nests and of their LLVM text; needs no LLVM.
+//! Snapshots of nests and of their LLVM and HIP text; needs no toolchain.
 #![allow(clippy::unwrap_used)]
 use sardonyx_codegen::emit;
 use sardonyx_codegen::nest::{Builder, LoopKind, Nest, Ty};
-use sardonyx_codegen::target::TargetSpec;
+use sardonyx_codegen::nests::gpu::items;
+use sardonyx_codegen::target::{GpuSpec, TargetSpec};
+use sardonyx_codegen::unit::Unit;
 use sardonyx_ir::scalar::{Prim, Scalar};
 use sardonyx_tensor::{DType, Dim};
 
@@ -14,6 +16,19 @@ fn check(name: &str, cpu: &str, nest: &Nest) {
 
 #[test]
 fn rows_of_softmax() {
+    check("softmax", "x86-64-v4", &softmax());
+}
+
+/// The same rows, each run by a thread of a GPU: the text after the prelude.
+#[test]
+fn rows_of_softmax_as_hip_text() {
+    let target = GpuSpec::named("hip:gfx90a").unwrap();
+    let nest = items::spread(softmax(), target);
+    let text = emit::hip::text(&Unit::Nest(nest.clone()), target).replace(emit::hip::PRELUDE, "// prelude\n");
+    insta::assert_snapshot!("softmax_hip", format!("{nest}\n{text}"));
+}
+
+fn softmax() -> Nest {
     let b = Builder::new("softmax");
     let (x, y) = (b.input("x", DType::F16), b.output("y", DType::F16));
     let n = &Dim::symbol("n");
@@ -28,7 +43,7 @@ fn rows_of_softmax() {
     });
     let scale = 1.0 / sum.get();
     b.vectorize(0, n, |i| b.store(y, first + i, b.load(kept, i) * scale));
-    check("softmax", "x86-64-v4", &b.finish(Dim::symbol("b") * 12));
+    b.finish(Dim::symbol("b") * 12)
 }
 
 #[test]

@@ -63,6 +63,9 @@ impl Printer<'_> {
             kind(self.nest.grid_kind),
             self.nest.grid
         )?;
+        if let Some(blocks) = &self.nest.blocks {
+            writeln!(f, "  blocks {} of {} threads", blocks.count, blocks.threads)?;
+        }
         for b in &self.nest.buffers {
             match &b.place {
                 Place::Scratch { offset } => writeln!(f, "  scratch {}: {} at {offset}", b.name, b.dtype)?,

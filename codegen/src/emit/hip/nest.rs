@@ -242,8 +242,8 @@ impl Printer<'_> {
 
     fn reduce(&mut self, r: Reg, p: Prim, a: Reg) {
         let of = self.nest.ty(a);
-        let sum = (1..of.lanes)
-            .fold(self.at(a, 0), |sum, lane| prim::prim(p, of.dtype, &[sum, self.at(a, lane)]));
+        let sum =
+            (1..of.lanes).fold(self.at(a, 0), |sum, lane| prim::prim(p, of.dtype, &[sum, self.at(a, lane)]));
         self.line(&format!("const {} v{} = {sum};", scalar_name(of.dtype), r.0));
     }
 

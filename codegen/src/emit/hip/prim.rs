@@ -62,7 +62,11 @@ pub(super) fn constant(ty: Ty, bits: u64) -> String {
     match ty.dtype {
         DType::F32 => {
             let x = f64::from_bits(bits) as f32;
-            if x.is_finite() { parenthesized(format!("{x:?}f")) } else { format!("bits<f32>({}u)", x.to_bits()) }
+            if x.is_finite() {
+                parenthesized(format!("{x:?}f"))
+            } else {
+                format!("bits<f32>({}u)", x.to_bits())
+            }
         }
         DType::F64 => {
             let x = f64::from_bits(bits);
