@@ -275,13 +275,26 @@ impl Lowerer<'_> {
         whole
     }
 
+    /// The same value as a buffer of its type and shape, and no more.
+    pub(crate) fn exactly(&mut self, view: &View) -> BufferIndex {
+        let view = self.contiguous(view);
+        let buffer = &self.out.buffers[view.buffer];
+        if (buffer.dtype, &buffer.shape) == (view.ty.dtype, &view.ty.shape) {
+            return view.buffer;
+        }
+        let place = Place::Alias { of: view.buffer, offset: Dim::ZERO };
+        self.buffer(place, &view.ty)
+    }
+
     /// Writes a value into a whole buffer, unless it is there.
     pub(crate) fn assign(&mut self, from: &View, to: &View) {
         if from.buffer == to.buffer {
             return;
         }
         if from.is_contiguous() {
-            let src = self.contiguous(from).buffer;
+            let src = self.contiguous(from);
+            let same = self.out.buffers[src.buffer].bytes == self.out.buffers[to.buffer].bytes;
+            let src = if same { src.buffer } else { self.exactly(&src) };
             return self.out.steps.push(Step::Copy { src, dst: to.buffer });
         }
         let mut g = Graph::new();

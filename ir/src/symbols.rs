@@ -10,7 +10,8 @@ use std::collections::{BTreeSet, HashMap};
 impl Op {
     /// Whether a result may have symbols that the operands do not have.
     pub(crate) fn makes_symbols(&self) -> bool {
-        matches!(self, Op::Bind { .. }) || self.sizes_are_found()
+        let found = self.sizes_are_found() && !matches!(self, Op::Fused { .. });
+        matches!(self, Op::Bind { .. }) || found
     }
 }
 

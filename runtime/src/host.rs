@@ -4,8 +4,12 @@
 //! To add one: a function in a file of this folder, and a row of [`OPS`]. Element types and shapes of its
 //! inputs are the compiler's promise; what the data can get wrong is an error.
 
+mod nms;
 mod nonzero;
 mod topk;
+mod unique;
+
+use std::cmp::Ordering;
 
 use serde_json::Value;
 
@@ -38,7 +42,8 @@ pub(crate) struct Call<'a> {
 pub(crate) type HostOp = fn(&Call) -> Result<Vec<Tensor>, String>;
 
 /// All operations, by name.
-const OPS: &[(&str, HostOp)] = &[("nonzero", nonzero::nonzero), ("topk", topk::topk)];
+const OPS: &[(&str, HostOp)] =
+    &[("nms", nms::nms), ("nonzero", nonzero::nonzero), ("topk", topk::topk), ("unique", unique::unique)];
 
 /// The operation of this name.
 pub(crate) fn find(name: &str) -> Option<HostOp> {
@@ -77,5 +82,31 @@ impl<'a> Call<'a> {
             .ok()
             .filter(|&axis| axis < rank)
             .ok_or_else(|| format!("there is no axis {given}"))
+    }
+}
+
+/// Elements in a form that compares exactly; NaN is greater than all numbers.
+enum Keys {
+    Floats(Vec<f64>),
+    Integers(Vec<i128>),
+}
+
+impl Keys {
+    fn new(view: &View) -> Result<Keys, String> {
+        let tensor = view.to_tensor()?;
+        Ok(match view.dtype {
+            DType::I64 | DType::U64 => Keys::Integers(tensor.to_i128s()),
+            _ => Keys::Floats(tensor.to_f64s()),
+        })
+    }
+
+    fn compare(&self, a: usize, b: usize) -> Ordering {
+        match self {
+            Keys::Integers(keys) => keys[a].cmp(&keys[b]),
+            Keys::Floats(keys) => {
+                let (a, b) = (keys[a], keys[b]);
+                a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+            }
+        }
     }
 }

@@ -135,14 +135,6 @@ impl<'a> Context<'a> {
             None => unsupported(format!("{what} that only the run knows")),
         }
     }
-    /// The numbers of operand `i`, which must be known; `None` if it is left out.
-    pub fn known_floats(&self, i: usize, what: &str) -> Built<Option<Vec<f64>>> {
-        let Some(v) = self.operand_if(i)? else { return Ok(None) };
-        match self.constant_of(v) {
-            Some(t) => Ok(Some(t.to_f64s())),
-            None => unsupported(format!("{what} that only the run knows")),
-        }
-    }
     /// Axes from the attribute (old opsets) or operand `i` (new ones); `None` where neither is there.
     pub fn axes_from(&self, name: &str, i: usize) -> Built<Option<Vec<i64>>> {
         match self.ints(name)? {

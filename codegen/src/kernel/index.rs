@@ -122,7 +122,8 @@ impl Index {
         let mut rest = self.clone();
         let mut coordinates = vec![Index::default(); shape.len()];
         for (k, d) in shape.iter().enumerate().rev() {
-            if *d == Dim::ONE {
+            // An axis of size 0 has no coordinates; nothing is read through them.
+            if *d == Dim::ONE || *d == Dim::ZERO {
                 continue;
             }
             let outermost = shape[..k].iter().all(|d| *d == Dim::ONE);

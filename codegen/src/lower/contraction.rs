@@ -225,12 +225,13 @@ impl Lowerer<'_> {
             operands[0].strides.last().is_some_and(|s| *s != 1) && x.shape.last().is_some_and(|d| *d != 1);
         let input = if taps > 1 && apart { self.contiguous(&operands[0]) } else { operands[0].clone() };
         let x_access = self.access_of(call, &input);
-        let arg = self.argument(call, &operands[1], true);
+        let weights = match operands[1].is_contiguous() {
+            true => operands[1].clone(),
+            false => self.contiguous(&operands[1]),
+        };
+        let arg = self.argument(call, &weights, true);
         let mut w_access = Conv::weights(arg, w.dtype, group, out_channels, in_channels, &kernel, transposed);
-        if !operands[1].is_contiguous() {
-            return Err("weights of a convolution that are not contiguous".into());
-        }
-        w_access.offset = operands[1].offset.clone();
+        w_access.offset = weights.offset.clone();
         let geometry = Geometry::new(spatial, strides, pads, dilations);
         let (input, output) = (x.shape[2..].to_vec(), call.g.ty(call.wire).shape[2..].to_vec());
         let mut conv = Conv {

@@ -1,14 +1,17 @@
 //! Composite ops written out in pointwise, movement and reduction ops, so that one kind of kernel does all.
-use sardonyx_ir::{Graph, Op, Type, Value};
+mod attention;
+mod random;
+
+use sardonyx_ir::{Graph, NodeId, Op, Type, Value};
 use sardonyx_tensor::{DType, Dim};
 
 /// The graph with every composite op written out; `None` if there is none.
 pub fn expand(g: &Graph) -> Option<Graph> {
-    let composite = |id| writer(&g.node(id).op).is_some();
+    let composite = |id| writer(g, id).is_some();
     if !g.order().into_iter().any(composite) {
         return None;
     }
-    let new = g.rebuild(|new, _, node, operands| match writer(&node.op) {
+    let new = g.rebuild(|new, id, node, operands| match writer(g, id) {
         Some(write) => Ok(write(&mut Writer { g: new }, &node.op, operands)),
         None if matches!(node.op, Op::Input { .. }) => {
             let Op::Input { name } = &node.op else { unreachable!("an input was matched") };
@@ -21,8 +24,9 @@ pub fn expand(g: &Graph) -> Option<Graph> {
 
 type Write = fn(&mut Writer<'_>, &Op, &[Value]) -> Value;
 
-fn writer(op: &Op) -> Option<Write> {
-    Some(match op {
+fn writer(g: &Graph, id: NodeId) -> Option<Write> {
+    Some(match &g.node(id).op {
+        Op::Attention { .. } if attention::is_written_out(g, id) => attention::attention,
         Op::Softmax { .. } => softmax,
         Op::LogSoftmax { .. } => log_softmax,
         Op::LayerNorm { .. } => layer_norm,
@@ -31,6 +35,8 @@ fn writer(op: &Op) -> Option<Write> {
         Op::BatchNorm { .. } => batch_norm,
         Op::Lrn { .. } => lrn,
         Op::ArgMax { .. } | Op::ArgMin { .. } => arg_extremum,
+        Op::RandomUniform { .. } => random::uniform,
+        Op::RandomNormal { .. } => random::normal,
         _ => return None,
     })
 }

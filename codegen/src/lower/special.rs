@@ -19,6 +19,15 @@ pub(super) fn is_special(op: &Op) -> bool {
             | Op::CumProd { .. }
             | Op::Resize { .. }
             | Op::GridSample { .. }
+            | Op::RoiAlign { .. }
+            | Op::MaxRoiPool { .. }
+            | Op::Det { .. }
+            | Op::Inverse { .. }
+            | Op::DeformConv { .. }
+            | Op::MaxPoolIndices { .. }
+            | Op::LinearAttention { .. }
+            | Op::Unique { .. }
+            | Op::Nms { .. }
             | Op::Rnn { .. }
             | Op::Gru { .. }
             | Op::Lstm { .. }
@@ -44,6 +53,18 @@ impl Lowerer<'_> {
                 let binds = count.as_symbol().map(String::from).into_iter().collect();
                 let attrs = serde_json::Value::Null;
                 self.host(g, id, views, wanted, Call { op: "nonzero", attrs, binds, more: vec![] });
+                Ok(())
+            }
+            Op::Unique { axis, sorted, count } => {
+                let binds = count.as_symbol().map(String::from).into_iter().collect();
+                let attrs = serde_json::json!({ "axis": axis, "sorted": sorted });
+                self.host(g, id, views, wanted, Call { op: "unique", attrs, binds, more: vec![] });
+                Ok(())
+            }
+            Op::Nms { centers, count } => {
+                let binds = count.as_symbol().map(String::from).into_iter().collect();
+                let attrs = serde_json::json!({ "centers": centers });
+                self.host(g, id, views, wanted, Call { op: "nms", attrs, binds, more: vec![] });
                 Ok(())
             }
             Op::Rnn { .. } | Op::Gru { .. } | Op::Lstm { .. } => self.recurrent(g, id, views, wanted),
@@ -99,7 +120,7 @@ impl Lowerer<'_> {
         let mut inputs = Vec::new();
         for operand in g.operands(id) {
             let view = self.view(g, operand, views);
-            inputs.push(self.contiguous(&view).buffer);
+            inputs.push(self.exactly(&view));
         }
         inputs.extend(call.more);
         let mut outputs = Vec::new();

@@ -1,6 +1,11 @@
-//! Loops of ops that are kernels of their own: scattering, scans, resampling.
+//! Loops of ops that are kernels of their own: scattering, scans, resampling, regions, matrices.
 //!
 //! Operands and results are row-major tensors, one argument each: operands, then results.
+mod deform;
+mod detection;
+mod linear_attention;
+mod matrix;
+mod pool;
 mod resize;
 mod sample;
 mod scan;
@@ -45,6 +50,13 @@ pub fn nest(op: &Op, operands: &[Type], results: &[Type]) -> Option<Nest> {
         Op::GridSample { mode, padding, align_corners } => {
             sample::grid_sample(&s, *mode, *padding, *align_corners)?
         }
+        Op::RoiAlign { .. } => detection::roi_align(&s, op)?,
+        Op::MaxRoiPool { .. } => detection::max_roi_pool(&s, op)?,
+        Op::Det { .. } => matrix::det(&s),
+        Op::Inverse { .. } => matrix::inverse(&s),
+        Op::DeformConv { .. } => deform::deform_conv(&s, op)?,
+        Op::MaxPoolIndices { .. } => pool::max_pool_indices(&s, op)?,
+        Op::LinearAttention { .. } => linear_attention::linear_attention(&s, op)?,
         _ => return None,
     };
     Some(s.b.finish(grid))

@@ -20,6 +20,7 @@ mod deform;
 mod detection;
 mod gather;
 mod linear;
+mod linear_attention;
 mod matmul;
 mod movement;
 mod norm;

@@ -15,12 +15,29 @@ pub(super) const RESIZE: Definition = Definition {
         if ![0, 2 * x.rank()].contains(&roi.len()) || scales.iter().any(|s| !s.is_finite() || *s < 0.0) {
             return Err(format!("a region of interest and scales for every axis of {x}"));
         }
+        for (i, count) in [(1, x.rank()), (2, 2 * x.rank())] {
+            if let Some(t) = cx.operands().get(i)
+                && (t.rank() != 1 || t.shape[0] != Dim::from(count) || !t.dtype.is_float())
+            {
+                return Err(format!("{t} are not {count} numbers"));
+            }
+        }
         if x.shape.iter().zip(sizes).any(|(n, to)| *n == 0 && *to != 0) {
             return Err(format!("{x} has nothing to resize"));
         }
         Ok(vec![x.with_shape(sizes.clone())])
     },
-    eval: |op, x, types| Ok(vec![resized(op, &x[0], &types[0])]),
+    eval: |op, x, types| {
+        let mut op = op.clone();
+        if let Op::Resize { scales, roi, .. } = &mut op {
+            x.get(1).iter().for_each(|t| *scales = t.to_f64s());
+            x.get(2).iter().for_each(|t| *roi = t.to_f64s());
+            if scales.iter().any(|s| !s.is_finite() || *s < 0.0) || roi.iter().any(|r| !r.is_finite()) {
+                return Err(format!("scales {scales:?} and region {roi:?}"));
+            }
+        }
+        Ok(vec![resized(&op, &x[0], &types[0])])
+    },
 };
 
 /// What one output coordinate takes from an axis: elements with weights, or nothing if it is outside.

@@ -4,8 +4,8 @@
 //! defaults (`_` is the type's), then `map` with the scalar expression or `via` with the definition.
 use super::attribute::*;
 use super::{
-    Definition, attention, control, conv, deform, detection, gather, linear, matmul, movement, norm, order,
-    pool, random, recurrent, reduce, resize,
+    Definition, attention, control, conv, deform, detection, gather, linear, linear_attention, matmul,
+    movement, norm, order, pool, random, recurrent, reduce, resize,
 };
 use crate::graph::Graph;
 use crate::scalar::{Expr, Scalar};
@@ -242,6 +242,8 @@ ops! {
     DeformConv deform_conv (x, w, offset | bias, mask) { strides: Vec<i64> = _, pads: Vec<i64> = _, dilations: Vec<i64> = _, group: i64 = 1, offset_group: i64 = 1 } via deform::DEFORM_CONV;
     /// `q` `[b,h,s,d]`, `k` `[b,g,t,d]`, `v` `[b,g,t,e]`, `h` a multiple of `g`; the mask broadcasts to `[b,h,s,t]`, a float that is added or a bool that keeps. `softcap` 0 is none. Causal: key `j` is visible to query `i` where `j <= i + t - s`. A query that sees no key gives zeros.
     Attention  attention  (q, k, v | mask) { scale: f64 = 1.0, causal: bool = false, softcap: f64 = 0.0 } via attention::ATTENTION;
+    /// `q` `[b,t,h,d]`, `k` `[b,t,g,d]`, `v` `[b,t,g,e]`, `state` `[b,g,d,e]`, `h` a multiple of `g`; `decay` `[b,t,g,d]` or `[b,t,g,1]`, as logarithms, `beta` `[b,t,g,1]`. A step multiplies the state by `exp(decay)` and adds `k ⊗ v`, with `delta` `beta · k ⊗ (v - stateᵀ k)`; `y` is `scale · stateᵀ q`. Results `y` `[b,t,h,e]` and the last state.
+    LinearAttention linear_attention (q, k, v, state | decay, beta) { delta: bool = false, scale: f64 = 1.0 } via linear_attention::LINEAR_ATTENTION;
     // --- Windows ---------------------------------------------------------------------------------
     /// `ceil`: a window may hang over the end if it starts before it.
     MaxPool    max_pool   (x)          { kernel: Vec<i64> = _, strides: Vec<i64> = _, pads: Vec<i64> = _, dilations: Vec<i64> = _, ceil: bool = false } via pool::MAX;
@@ -295,8 +297,8 @@ ops! {
     RandomUniform random_uniform ()    { shape: Vec<Dim> = _, low: f64 = 0.0, high: f64 = 1.0, seed: i64 = 0, to: DType = (DType::F32) } via random::UNIFORM;
     RandomNormal random_normal ()      { shape: Vec<Dim> = _, mean: f64 = 0.0, scale: f64 = 1.0, seed: i64 = 0, to: DType = (DType::F32) } via random::NORMAL;
     // --- Sampling --------------------------------------------------------------------------------
-    /// ONNX Resize. A scale of 0 is that of the sizes; `roi` is empty or all starts, then all ends.
-    Resize     resize     (x)          { sizes: Vec<Dim> = _, scales: Vec<f64> = _, mode: Interpolation = _, coordinates: Coordinates = _, nearest: Nearest = _, cubic_coeff: f64 = (-0.75), exclude_outside: bool = false, antialias: bool = false, extrapolation: f64 = 0.0, roi: Vec<f64> = _ } via resize::RESIZE;
+    /// ONNX Resize. A scale of 0 is that of the sizes; `roi` is empty or all starts, then all ends. `scale` and `region` stand in their place where only the run knows them.
+    Resize     resize     (x | scale, region) { sizes: Vec<Dim> = _, scales: Vec<f64> = _, mode: Interpolation = _, coordinates: Coordinates = _, nearest: Nearest = _, cubic_coeff: f64 = (-0.75), exclude_outside: bool = false, antialias: bool = false, extrapolation: f64 = 0.0, roi: Vec<f64> = _ } via resize::RESIZE;
     /// `grid` `[n,…,spatial]` in -1…1, innermost coordinate first.
     GridSample grid_sample (x, grid)   { mode: Interpolation = (Interpolation::Linear), padding: Padding = _, align_corners: bool = false } via resize::GRID_SAMPLE;
     // --- Recurrence ------------------------------------------------------------------------------

@@ -186,3 +186,37 @@ fn bytes_are_summed_in_32_bits() {
     let y = op("integer_conv(%a, %b, %c) {strides=[1], pads=[1, 1], dilations=[1]}", &[x, w, pad]);
     assert_eq!((y.dtype(), y.to_i64s()), (DType::I32, vec![100 - 20 + 60, 10 - 40 + 300]));
 }
+
+#[test]
+fn linear_attention_sums_what_came_before() {
+    let (q, k, v) = (sample(&[1, 4, 2, 3], 1), sample(&[1, 4, 1, 3], 2), sample(&[1, 4, 1, 2], 3));
+    let (state, decay) = (sample(&[1, 1, 3, 2], 4), sample(&[1, 4, 1, 1], 5));
+    let [qv, kv, vv, sv, dv] = [&q, &k, &v, &state, &decay].map(Tensor::to_f64s);
+    let left = |from: usize, to: usize| dv[from..to].iter().sum::<f64>().exp();
+    let mut expected = Vec::new();
+    for (t, h, j) in (0..16).map(|i| (i / 4, i / 2 % 2, i % 2)) {
+        let query = &qv[(t * 2 + h) * 3..][..3];
+        let past: f64 = (0..3).map(|i| query[i] * sv[i * 2 + j]).sum::<f64>() * left(0, t + 1);
+        let seen = (0..=t).map(|u| {
+            let dot: f64 = (0..3).map(|i| query[i] * kv[u * 3 + i]).sum();
+            dot * vv[u * 2 + j] * left(u + 1, t + 1)
+        });
+        expected.push(0.5 * (past + seen.sum::<f64>()));
+    }
+    let inputs = [q, k, v, state, decay];
+    let results = ops("linear_attention(%a, %b, %c, %d, %e) {scale=0.5}", &inputs, 2);
+    check(&results[0], &[1, 4, 2, 2], &expected);
+    assert_eq!(results[1].shape(), [1, 1, 3, 2]);
+}
+
+#[test]
+fn the_delta_rule_keeps_the_last_value_of_a_key() {
+    // One key of length 1 at every step: what is read with it is the value written last.
+    let k = f32s(&[1, 3, 1, 2], &[0.6, 0.8, 0.6, 0.8, 0.6, 0.8]);
+    let v = sample(&[1, 3, 1, 2], 1);
+    let (state, decay) = (f32s(&[1, 1, 2, 2], &[0.0; 4]), sample(&[1, 3, 1, 2], 2));
+    let beta = f32s(&[1, 3, 1, 1], &[1.0; 3]);
+    let inputs = [k.clone(), k, v.clone(), state, decay, beta];
+    let y = &ops("linear_attention(%a, %b, %c, %d, %e, %f) {delta=true}", &inputs, 2)[0];
+    check(y, &[1, 3, 1, 2], &v.to_f64s());
+}

@@ -103,3 +103,21 @@ fn grids_sample() {
 fn cubic_grids_reproduce_elements() {
     assert_eq!(sampled("mode=cubic, align_corners=true, padding=border", &[-1., 1., 1., 1.]), [3., 4.]);
 }
+
+#[test]
+fn scales_and_regions_as_operands_mean_what_the_attributes_do() {
+    let x = sample(&[1, 2, 4, 6], 1);
+    for mode in ["nearest", "linear", "cubic"] {
+        let rest =
+            format!("sizes=[1, 2, 6, 3], mode={mode}, coordinates=tf_crop_and_resize, extrapolation=7.0");
+        let attributes = "scales=[1.0, 1.0, 1.5, 0.5], roi=[0.0, 0.0, 0.2, -0.1, 1.0, 1.0, 0.7, 0.9]";
+        let expected = op(&format!("resize(%a) {{{rest}, {attributes}}}"), std::slice::from_ref(&x));
+        let scale = f32s(&[4], &[1.0, 1.0, 1.5, 0.5]);
+        let region = Tensor::from_f64s(DType::F64, [8], [0.0, 0.0, 0.2, -0.1, 1.0, 1.0, 0.7, 0.9]);
+        let y = op(&format!("resize(%a, %b, %c) {{{rest}}}"), &[x.clone(), scale, region]);
+        check(&y, &[1, 2, 6, 3], &expected.to_f64s());
+    }
+    let bad = f32s(&[4], &[1.0, 1.0, -1.0, 0.5]);
+    let inputs = [x, bad];
+    assert!(try_run(&graph("resize(%a, %b) {sizes=[1, 2, 6, 3]}", &inputs, 1), &inputs).is_err());
+}

@@ -1,11 +1,9 @@
 //! `topk(x, k) {axis, largest} -> values, i64 indices`: the `k` greatest or least elements along an axis, in
 //! order. Without the input `k` it is the size of the outputs along the axis. Among equal elements the one with the lower index comes first; NaN is greater than all numbers.
 
-use std::cmp::Ordering;
+use sardonyx_tensor::Tensor;
 
-use sardonyx_tensor::{DType, Tensor};
-
-use super::{Call, View};
+use super::{Call, Keys};
 
 pub(super) fn topk(call: &Call) -> Result<Vec<Tensor>, String> {
     let x = call.input(0)?;
@@ -52,35 +50,10 @@ pub(super) fn topk(call: &Call) -> Result<Vec<Tensor>, String> {
     Ok(vec![values, Tensor::from_slice(shape, &indices)])
 }
 
-/// Elements in a form that compares exactly.
-enum Keys {
-    Floats(Vec<f64>),
-    Integers(Vec<i128>),
-}
-
-impl Keys {
-    fn new(view: &View) -> Result<Keys, String> {
-        let tensor = view.to_tensor()?;
-        Ok(match view.dtype {
-            DType::I64 | DType::U64 => Keys::Integers(tensor.to_i128s()),
-            _ => Keys::Floats(tensor.to_f64s()),
-        })
-    }
-
-    fn compare(&self, a: usize, b: usize) -> Ordering {
-        match self {
-            Keys::Integers(keys) => keys[a].cmp(&keys[b]),
-            Keys::Floats(keys) => {
-                let (a, b) = (keys[a], keys[b]);
-                a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::View;
     use serde_json::{Value, json};
 
     fn run(x: &Tensor, k: i64, attrs: Value) -> Result<Vec<Tensor>, String> {

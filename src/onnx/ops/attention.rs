@@ -1,11 +1,16 @@
 //! Attention and rotary position embedding.
 use super::super::context::{Built, Context};
 use super::super::error::{invalid, unsupported};
-use super::{Row, many, one};
+use super::super::scope::{Binding, Entity};
+use super::{Import, Row, many, one};
 use sardonyx_ir::{Op, Value};
 use sardonyx_tensor::{DType, Dim};
 
-pub(super) const ROWS: &[Row] = &[many("Attention", 23, attention), one("RotaryEmbedding", 23, rotary)];
+pub(super) const ROWS: &[Row] = &[
+    many("Attention", 23, attention),
+    Row { domain: "ai.onnx.preview", name: "FlexAttention", since: 1, import: Import::One(flex_attention) },
+    one("RotaryEmbedding", 23, rotary),
+];
 
 fn attention(cx: &mut Context) -> Built<Vec<Value>> {
     let (q, k, v) = (cx.operand(0)?, cx.operand(1)?, cx.operand(2)?);
@@ -130,14 +135,19 @@ pub(super) fn both(cx: &mut Context, mask: Option<Value>, seen: Value) -> Built 
     }
 }
 
-/// The scores at the stage that `qk_matmul_output_mode` asks for.
-fn scores(cx: &mut Context, q: Value, k: Value, mask: Option<Value>, scale: f64, softcap: f64) -> Built {
-    let mode = cx.int("qk_matmul_output_mode", 0)?;
+/// `scale * q kᵀ` for every head.
+fn products(cx: &mut Context, q: Value, k: Value, scale: f64) -> Built {
     let heads = cx.shape(q)[1].clone();
     let k = repeated_heads(cx, k, &heads)?;
     let turned = cx.transpose(k, &[0, 1, 3, 2])?;
     let product = cx.add(Op::Matmul {}, &[q, turned])?;
-    let mut x = cx.times_number(product, scale)?;
+    cx.times_number(product, scale)
+}
+
+/// The scores at the stage that `qk_matmul_output_mode` asks for.
+fn scores(cx: &mut Context, q: Value, k: Value, mask: Option<Value>, scale: f64, softcap: f64) -> Built {
+    let mode = cx.int("qk_matmul_output_mode", 0)?;
+    let mut x = products(cx, q, k, scale)?;
     if mode == 0 {
         return Ok(x);
     }
@@ -172,6 +182,52 @@ pub(super) fn repeated_heads(cx: &mut Context, k: Value, heads: &Dim) -> Built {
     let [b, g, t, d] = [0, 1, 2, 3].map(|i| own[i].clone());
     let wide = cx.expand(wide, vec![b.clone(), g, each, t.clone(), d.clone()])?;
     cx.reshape(wide, vec![b, heads.clone(), t, d])
+}
+
+/// Attention whose scores and probabilities go through sub-graphs.
+fn flex_attention(cx: &mut Context) -> Built {
+    let [q, k, v] = [cx.operand(0)?, cx.operand(1)?, cx.operand(2)?];
+    for x in [q, k, v] {
+        cx.ranked(x, 4)?;
+    }
+    let scale = match (cx.float_if("scale")?, cx.shape(q)[3].known()) {
+        (Some(scale), _) => scale,
+        (None, Some(d)) => 1.0 / (d.max(1) as f64).sqrt(),
+        (None, None) => return unsupported("heads of symbolic width without a scale"),
+    };
+    if !cx.has("score_mod") && !cx.has("prob_mod") && !cx.has("softmax_precision") {
+        return attended(cx, [q, k, v], None, scale, false, 0.0);
+    }
+    let to = cx.dtype(q);
+    let wide = if to == DType::F64 { DType::F64 } else { DType::F32 };
+    let precision = cx.dtype_if("softmax_precision")?.unwrap_or(wide);
+    let scores = products(cx, q, k, scale)?;
+    let scores = cx.cast(scores, precision)?;
+    let scores = modified(cx, "score_mod", scores)?;
+    let shares = cx.add(Op::Softmax { axis: -1 }, &[scores])?;
+    let shares = modified(cx, "prob_mod", shares)?;
+    let shares = cx.cast(shares, to)?;
+    let heads = cx.shape(q)[1].clone();
+    let v = repeated_heads(cx, v, &heads)?;
+    cx.add(Op::Matmul {}, &[shares, v])
+}
+
+/// A value after the sub-graph of this name, if the node has it.
+fn modified(cx: &mut Context, name: &str, x: Value) -> Built {
+    if !cx.has(name) {
+        return Ok(x);
+    }
+    let graph = cx.graph(name)?;
+    let [input] = &graph.input[..] else { return invalid(format!("`{name}` should have one input")) };
+    let opsets = cx.importer.scope.opsets().clone();
+    cx.importer.scope.enter_block(opsets);
+    cx.importer.scope.bind(&input.name, Binding::Entity(x.into()));
+    let results = cx.importer.inlined(graph);
+    cx.importer.scope.leave_function();
+    match results?[..] {
+        [Entity::Value(y)] if cx.shape(y) == cx.shape(x) => Ok(y),
+        _ => invalid(format!("`{name}` does not give back a tensor of its operand's shape")),
+    }
 }
 
 fn rotary(cx: &mut Context) -> Built {

@@ -1,18 +1,15 @@
 //! If, Loop and Scan.
 use super::super::context::{Built, Context};
 use super::super::error::{Fault, invalid, unsupported};
+use super::super::proto::GraphProto;
 use super::super::scope::{Entity, Level};
 use super::{Row, any};
 use sardonyx_ir::{Graph, Op, Type, Value};
 use sardonyx_tensor::{DType, Dim, Tensor};
 use std::collections::BTreeSet;
 
-pub(super) const ROWS: &[Row] = &[
-    any("If", 1, if_),
-    any("Loop", 1, loop_),
-    any("Scan", 8, |cx| scan(cx, true)),
-    any("Scan", 9, |cx| scan(cx, false)),
-];
+pub(super) const ROWS: &[Row] =
+    &[any("If", 1, if_), any("Loop", 1, loop_), any("Scan", 8, batched_scan), any("Scan", 9, scan)];
 
 /// With a known condition only the branch taken is looked at: the other may be ill-shaped.
 fn if_(cx: &mut Context) -> Built<Vec<Entity>> {
@@ -260,56 +257,104 @@ fn loosened(cx: &mut Context, body: &Graph, types: &mut [Type]) -> Built<bool> {
     Ok(changed)
 }
 
+/// How a scan takes its operands apart and puts its results together.
+struct Sweep<'a> {
+    body: &'a GraphProto,
+    /// The number of states.
+    states: usize,
+    /// The axis that is scanned, and whether from its end, for each scanned operand.
+    inputs: Vec<(i64, bool)>,
+    /// The same for each scanned result.
+    outputs: Vec<(i64, bool)>,
+}
+
 /// A loop over slices of the scanned operands; results that are scanned are stacked.
-fn scan(cx: &mut Context, batched: bool) -> Built<Vec<Entity>> {
-    if batched {
-        return unsupported("the batched form of opset 8");
+fn scan(cx: &mut Context) -> Built<Vec<Entity>> {
+    let operands = cx.operands()?;
+    let sweep = sweep(cx, operands.len(), "scan_input_directions")?;
+    let results = swept(cx, &sweep, &operands)?;
+    Ok(results.into_iter().map(Entity::Value).collect())
+}
+
+/// Opset 8: the first axis of all operands and results is a batch, each element of which is scanned.
+fn batched_scan(cx: &mut Context) -> Built<Vec<Entity>> {
+    let operands: Vec<Value> = (1..cx.count()).map(|i| cx.operand(i)).collect::<Result<_, _>>()?;
+    let sweep = sweep(cx, operands.len(), "directions")?;
+    let Some(batch) = cx.shape(operands[0]).first().and_then(Dim::known).filter(|n| (1..=64).contains(n))
+    else {
+        return unsupported("a scan of a batch of symbolic size");
+    };
+    if let Some(lengths) = cx.known_ints(0, "the lengths of sequences")? {
+        let whole = cx.shape(operands[sweep.states]).get(1).and_then(Dim::known);
+        if lengths.iter().any(|&n| Some(n) != whole) {
+            return unsupported("sequences that are shorter than the scanned axis");
+        }
     }
+    let mut results: Vec<Vec<Value>> = vec![Vec::new(); sweep.body.output.len()];
+    for b in 0..batch {
+        let mut own = Vec::new();
+        for &v in &operands {
+            own.push(cx.pick(v, 0, b)?);
+        }
+        for (v, all) in swept(cx, &sweep, &own)?.into_iter().zip(&mut results) {
+            all.push(cx.unsqueeze(v, &[0])?);
+        }
+    }
+    results.into_iter().map(|parts| Ok(Entity::Value(cx.concat(&parts, 0)?))).collect()
+}
+
+/// What the attributes of a scan of so many operands say.
+fn sweep<'a>(cx: &Context<'a>, operands: usize, directions: &str) -> Built<Sweep<'a>> {
     let body = cx.graph("body")?;
     let scans = usize::try_from(cx.int("num_scan_inputs", 0)?).unwrap_or(0);
-    let operands = cx.operands()?;
-    let Some(states) = operands.len().checked_sub(scans).filter(|_| scans > 0) else {
-        return invalid(format!("{scans} scanned of {} operands", operands.len()));
+    let Some(states) = operands.checked_sub(scans).filter(|_| scans > 0) else {
+        return invalid(format!("{scans} scanned of {operands} operands"));
     };
     let results = body.output.len().checked_sub(states).ok_or("the body gives back too few states")?;
-    let input_axes = axes(cx, "scan_input_axes", scans)?;
-    let backward = cx.ints("scan_input_directions")?.unwrap_or_else(|| vec![0; scans]);
-    let output_axes = axes(cx, "scan_output_axes", results)?;
-    let reversed = cx.ints("scan_output_directions")?.unwrap_or_else(|| vec![0; results]);
-    if backward.len() != scans || reversed.len() != results {
-        return invalid("directions for another number of operands");
-    }
+    let with_axes = |axes: &str, directions: &str, count: usize| -> Built<Vec<(i64, bool)>> {
+        let backward = cx.ints(directions)?.unwrap_or_else(|| vec![0; count]);
+        if backward.len() != count {
+            return invalid("directions for another number of operands");
+        }
+        Ok(self::axes(cx, axes, count)?.into_iter().zip(backward.iter().map(|&d| d != 0)).collect())
+    };
+    let inputs = with_axes("scan_input_axes", directions, scans)?;
+    let outputs = with_axes("scan_output_axes", "scan_output_directions", results)?;
+    Ok(Sweep { body, states, inputs, outputs })
+}
+
+/// The last states, then the scanned results.
+fn swept(cx: &mut Context, sweep: &Sweep<'_>, operands: &[Value]) -> Built<Vec<Value>> {
+    let (states, given) = operands.split_at(sweep.states);
     // The scanned axis first, in the order of the loop.
     let mut scanned = Vec::new();
-    for (i, &v) in operands[states..].iter().enumerate() {
-        let axis = cx.axis(v, input_axes[i])?;
+    for (&v, &(axis, backward)) in given.iter().zip(&sweep.inputs) {
+        let axis = cx.axis(v, axis)?;
         let v = moved(cx, v, axis, 0)?;
-        scanned.push(if backward[i] != 0 { flipped(cx, v, 0)? } else { v });
+        scanned.push(if backward { flipped(cx, v, 0)? } else { v });
     }
     let count = cx.shape(scanned[0])[0].clone();
-    let state_types: Vec<Type> = operands[..states].iter().map(|&v| cx.ty(v)).collect();
     let rows = scanned.iter().map(|&v| {
         let ty = cx.ty(v);
         ty.with_shape(ty.shape[1..].to_vec())
     });
-    let types: Vec<Type> = state_types.iter().cloned().chain(rows).collect();
-    let level = cx.importer.sub_graph(body, &types)?;
-    let (graph, captures) = loop_body(&level, states, &scanned, |v| cx.ty(v))?;
+    let types: Vec<Type> = states.iter().map(|&v| cx.ty(v)).chain(rows).collect();
+    let level = cx.importer.sub_graph(sweep.body, &types)?;
+    let (graph, captures) = loop_body(&level, states.len(), &scanned, |v| cx.ty(v))?;
     let trip = cx.dim(count, DType::I64)?;
     let go = cx.scalar(DType::Bool, 1.0);
-    let op = Op::Loop { body: Box::new(graph), carried: states as i64, types: Vec::new() };
-    let operands = [vec![trip, go], operands[..states].to_vec(), scanned, captures].concat();
-    let v = with_types(cx, op, operands)?;
-    let mut outputs: Vec<Entity> = (0..states).map(|p| Entity::Value(v.port(p))).collect();
-    for i in 0..results {
-        let mut y = v.port(states + i);
-        if reversed[i] != 0 {
+    let op = Op::Loop { body: Box::new(graph), carried: states.len() as i64, types: Vec::new() };
+    let v = with_types(cx, op, [&[trip, go], states, &scanned, &captures].concat())?;
+    let mut results: Vec<Value> = (0..states.len()).map(|p| v.port(p)).collect();
+    for (i, &(axis, reversed)) in sweep.outputs.iter().enumerate() {
+        let mut y = v.port(states.len() + i);
+        if reversed {
             y = flipped(cx, y, 0)?;
         }
-        let axis = cx.axis(y, output_axes[i])?;
-        outputs.push(Entity::Value(moved(cx, y, 0, axis)?));
+        let axis = cx.axis(y, axis)?;
+        results.push(moved(cx, y, 0, axis)?);
     }
-    Ok(outputs)
+    Ok(results)
 }
 
 /// The body of a scan as the body of a loop: `(i, go, states.., scanned.., captures..)`.

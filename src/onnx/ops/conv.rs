@@ -3,12 +3,14 @@ use super::super::context::{Built, Context};
 use super::super::error::{invalid, unsupported};
 use super::{Row, many, one};
 use sardonyx_ir::{Op, Value};
-use sardonyx_tensor::Dim;
+use sardonyx_tensor::{DType, Dim};
 
 pub(super) const ROWS: &[Row] = &[
-    one("AveragePool", 7, average_pool),
+    one("AveragePool", 1, average_pool),
+    one("Col2Im", 18, col2im),
     one("Conv", 1, conv),
     one("ConvTranspose", 1, conv_transpose),
+    one("DeformConv", 19, deform_conv),
     one("GlobalAveragePool", 1, |cx| global(cx, |cx, x, axes| cx.reduce_mean(x, axes))),
     one("GlobalLpPool", 2, global_lp_pool),
     one("GlobalMaxPool", 1, |cx| global(cx, |cx, x, axes| cx.reduce_max(x, axes))),
@@ -147,6 +149,79 @@ fn conv_transpose(cx: &mut Context) -> Built {
     }
     let operands: Vec<Value> = [x, w].into_iter().chain(bias).collect();
     cx.add(Op::ConvTranspose { strides, pads, dilations, output_padding, group }, &operands)
+}
+
+fn deform_conv(cx: &mut Context) -> Built {
+    let (x, w, offset) = (cx.operand(0)?, cx.operand(1)?, cx.operand(2)?);
+    let kernel = kernel_of(cx, w)?;
+    let Windows { strides, pads, dilations, .. } = Windows::read(cx, x, kernel)?;
+    let (group, offset_group) = (cx.int("group", 1)?, cx.int("offset_group", 1)?);
+    let mut operands = vec![x, w, offset];
+    match (cx.operand_if(3)?, cx.operand_if(4)?) {
+        (None, None) => {}
+        (Some(bias), None) => operands.push(bias),
+        (Some(bias), Some(mask)) => operands.extend([bias, mask]),
+        (None, Some(mask)) => {
+            let (zero, channels) = (cx.like(x, 0.0), cx.shape(w)[0].clone());
+            operands.extend([cx.expand(zero, vec![channels])?, mask]);
+        }
+    }
+    cx.add(Op::DeformConv { strides, pads, dilations, group, offset_group }, &operands)
+}
+
+/// Sums the columns of blocks at their places of an image. The blocks may lie in the padding around it,
+/// which is cut off in the end.
+fn col2im(cx: &mut Context) -> Built {
+    let (x, image, block) = (cx.operand(0)?, cx.operand(1)?, cx.operand(2)?);
+    let x = cx.ranked(x, 3)?;
+    let (image, block) = (cx.shape_from(image)?, cx.shape_from(block)?);
+    let n = image.len();
+    let strides = cx.ints("strides")?.unwrap_or_else(|| vec![1; n]);
+    let dilations = cx.ints("dilations")?.unwrap_or_else(|| vec![1; n]);
+    let pads = cx.ints("pads")?.filter(|p| !p.is_empty()).unwrap_or_else(|| vec![0; 2 * n]);
+    if [block.len(), strides.len(), dilations.len()] != [n; 3] || pads.len() != 2 * n || n == 0 {
+        return invalid("sizes and attributes for different numbers of axes");
+    }
+    if strides.iter().chain(&dilations).any(|n| !(1..1 << 31).contains(n))
+        || pads.iter().any(|n| !(0..1 << 31).contains(n))
+    {
+        return invalid("pads, strides or dilations beyond reason");
+    }
+    let whole: Vec<Dim> = (0..n).map(|i| &image[i] + pads[i] + pads[i + n]).collect();
+    // For every element of a column and every block the place in the padded image.
+    let mut places = cx.int_scalar(0);
+    for i in 0..n {
+        let reach = (&block[i] - 1) * dilations[i] + 1;
+        let blocks = (&whole[i] - reach).floor_div(strides[i]) + 1;
+        let inside = cx.iota(block[i].clone(), DType::I64, i, 2 * n)?;
+        let first = cx.iota(blocks, DType::I64, n + i, 2 * n)?;
+        let (inside, first) =
+            (cx.times_number(inside, dilations[i] as f64)?, cx.times_number(first, strides[i] as f64)?);
+        let at = cx.plus(inside, first)?;
+        let size = cx.dim(whole[i].clone(), DType::I64)?;
+        places = cx.times(places, size)?;
+        places = cx.plus(places, at)?;
+    }
+    let taps = Dim::product(&block);
+    let shape = cx.shape(x);
+    let channels = match shape[1].exact_div(&taps) {
+        Some(channels) => channels,
+        None => shape[1].floor_div(&taps),
+    };
+    let (columns, planes) = (&taps * &shape[2], &shape[0] * &channels);
+    let places = cx.reshape(places, vec![columns.clone(), Dim::ONE])?;
+    let values = cx.reshape(x, vec![planes.clone(), columns])?;
+    let values = cx.transpose(values, &[1, 0])?;
+    let zero = cx.like(x, 0.0);
+    let empty = cx.expand(zero, vec![Dim::product(&whole), planes])?;
+    let op = Op::ScatterNd { reduction: cx.reduction("add")? };
+    let summed = cx.add(op, &[empty, places, values])?;
+    let summed = cx.transpose(summed, &[1, 0])?;
+    let mut y = cx.reshape(summed, [vec![shape[0].clone(), channels], whole].concat())?;
+    for i in 0..n {
+        y = cx.slice_axis(y, 2 + i, Dim::from(pads[i]), image[i].clone(), 1)?;
+    }
+    Ok(y)
 }
 
 fn pool(cx: &Context, x: Value) -> Built<(Windows, bool)> {

@@ -37,6 +37,7 @@ pub(super) const ROWS: &[Row] = &[
     one("ScatterND", 11, scatter_nd),
     one("TensorScatter", 24, tensor_scatter),
     many("TopK", 1, top_k),
+    many("Unique", 11, unique),
 ];
 
 fn gather(cx: &mut Context) -> Built {
@@ -213,4 +214,20 @@ fn tensor_scatter(cx: &mut Context) -> Built {
         return unsupported("a cache of another type");
     }
     cx.add(op, &[cache, at, update])
+}
+
+/// Values, first places, for each element its value's place, and counts.
+fn unique(cx: &mut Context) -> Built<Vec<Value>> {
+    let x = cx.operand(0)?;
+    let sorted = cx.flag("sorted", true)?;
+    let (x, axis) = match cx.int_if("axis")? {
+        Some(axis) => (x, cx.axis(x, axis)? as i64),
+        None => {
+            let elements = cx.ty(x).elements();
+            (cx.reshape(x, vec![elements])?, 0)
+        }
+    };
+    let count = cx.importer.symbol();
+    let v = cx.add(Op::Unique { axis, sorted, count }, &[x])?;
+    Ok((0..4).map(|port| v.port(port)).collect())
 }

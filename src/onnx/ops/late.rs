@@ -23,7 +23,7 @@ fn flags(cx: &mut Context, axes: Value, rank: usize) -> Built {
 }
 
 /// Axes counted from the front.
-fn wrapped(cx: &mut Context, axes: Value, rank: usize) -> Built {
+pub(super) fn wrapped(cx: &mut Context, axes: Value, rank: usize) -> Built {
     let zero = cx.like(axes, 0.0);
     let (negative, moved) = (cx.lt(axes, zero)?, cx.plus_number(axes, rank as f64)?);
     cx.select(negative, moved, axes)
@@ -52,6 +52,8 @@ fn strides(cx: &mut Context, sizes: Value, rank: usize) -> Built {
 pub(super) struct Rows {
     /// The rows.
     pub value: Value,
+    /// The axes of the tensor.
+    shape: Vec<Dim>,
     /// For every element of the tensor, its place in the flat rows.
     places: Value,
     /// The sizes that stay, with 1 for the chosen axes; i64, one an axis.
@@ -59,20 +61,15 @@ pub(super) struct Rows {
     flags: Value,
 }
 
-/// The elements of `x` with the chosen axes as the second of two.
-pub(super) fn rows(cx: &mut Context, x: Value, axes: Value) -> Built<Rows> {
-    let shape = cx.shape(x);
+/// For every element of a tensor of this shape, flat, its place in flat rows `[kept, chosen]`; and the sizes
+/// of the axes that stay, those that are chosen, and the two products.
+fn row_places(cx: &mut Context, shape: &[Dim], flags: Value) -> Built<(Value, Value, [Value; 2])> {
     let rank = shape.len();
-    if rank == 0 {
-        return invalid("axes of a scalar");
-    }
-    let flags = flags(cx, axes, rank)?;
-    let (sizes, ones) = (cx.dims(shape.clone())?, cx.int_list(&vec![1; rank]));
+    let (sizes, ones) = (cx.dims(shape.to_vec())?, cx.int_list(&vec![1; rank]));
     let (kept, chosen) = (choose(cx, flags, ones, sizes)?, choose(cx, flags, sizes, ones)?);
     let mut counts = Vec::new();
     for list in [kept, chosen] {
-        let product = cx.add(Op::ReduceProd { axes: vec![0] }, &[list])?;
-        counts.push(product);
+        counts.push(cx.add(Op::ReduceProd { axes: vec![0] }, &[list])?);
     }
     let (outer, inner) = (strides(cx, kept, rank)?, strides(cx, chosen, rank)?);
     let outer = cx.times(outer, counts[1])?;
@@ -84,25 +81,59 @@ pub(super) fn rows(cx: &mut Context, x: Value, axes: Value) -> Built<Rows> {
         let moved = cx.times(at, step)?;
         places = cx.plus(places, moved)?;
     }
-    let elements = Dim::product(&shape);
-    let places = cx.expand(places, shape)?;
-    let places = cx.reshape(places, vec![elements.clone()])?;
+    let places = cx.expand(places, shape.to_vec())?;
+    let places = cx.reshape(places, vec![Dim::product(shape)])?;
+    Ok((places, kept, [counts[0], counts[1]]))
+}
+
+/// The elements of a tensor at their places in rows of this shape.
+fn turned(cx: &mut Context, x: Value, places: Value, rows: Vec<Dim>) -> Built {
+    let elements = cx.ty(x).elements();
     let flat = cx.reshape(x, vec![elements])?;
     let op = Op::ScatterElements { axis: 0, reduction: cx.reduction("none")? };
     let turned = cx.add(op, &[flat, places, flat])?;
+    cx.reshape(turned, rows)
+}
+
+/// The elements of `x` with the chosen axes as the second of two.
+pub(super) fn rows(cx: &mut Context, x: Value, axes: Value) -> Built<Rows> {
+    let shape = cx.shape(x);
+    if shape.is_empty() {
+        return invalid("axes of a scalar");
+    }
+    let flags = flags(cx, axes, shape.len())?;
+    let (places, kept, counts) = row_places(cx, &shape, flags)?;
     let counts = cx.concat(&counts, 0)?;
     let counts = cx.bound(counts, 2)?;
-    let value = cx.reshape(turned, counts)?;
-    Ok(Rows { value, places, kept, flags })
+    let value = turned(cx, x, places, counts)?;
+    Ok(Rows { value, shape, places, kept, flags })
 }
 
 impl Rows {
+    /// Another tensor of the same shape as rows.
+    pub fn of(&self, cx: &mut Context, x: Value) -> Built {
+        let rows = cx.shape(self.value);
+        turned(cx, x, self.places, rows)
+    }
+
     /// A tensor in the place of the rows as the tensor they came from.
     pub fn restored(&self, cx: &mut Context, rows: Value, shape: Vec<Dim>) -> Built {
         let elements = Dim::product(&shape);
         let flat = cx.reshape(rows, vec![elements])?;
         let back = cx.add(Op::Gather { axis: 0 }, &[flat, self.places])?;
         cx.reshape(back, shape)
+    }
+
+    /// Tensors like the rows as the tensors they came from, where one axis is chosen, whose size may have
+    /// changed.
+    pub fn resized(&self, cx: &mut Context, rows: &[Value]) -> Built<Vec<Value>> {
+        let size = cx.shape(rows[0])[1].clone();
+        let (sizes, size) = (cx.dims(self.shape.clone())?, cx.dims(vec![size])?);
+        let sizes = choose(cx, self.flags, size, sizes)?;
+        let shape = cx.bound(sizes, self.shape.len())?;
+        let (places, ..) = row_places(cx, &shape, self.flags)?;
+        let new = Rows { places, shape: shape.clone(), ..*self };
+        rows.iter().map(|&r| new.restored(cx, r, shape.clone())).collect()
     }
 
     /// One value a row as a tensor of the axes that stay; `count` axes were chosen, which go away or are 1.

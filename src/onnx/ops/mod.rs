@@ -10,17 +10,22 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 mod attention;
+mod cast;
 mod control;
 mod conv;
+mod detection;
 mod einsum;
 mod index;
 mod late;
+mod legacy;
 mod loss;
 mod math;
 mod microsoft;
+mod ngrams;
 mod norm;
 mod pad;
 mod quant;
+mod random;
 mod recurrent;
 mod reduce;
 mod resize;
@@ -28,6 +33,7 @@ mod sequence;
 mod shape;
 mod signal;
 mod slice;
+mod state;
 mod training;
 
 /// The newest version of the standard domain that is known.
@@ -74,6 +80,7 @@ const fn any(name: &'static str, since: i64, f: fn(&mut Context) -> Built<Vec<En
 /// The files' rows.
 static GROUPS: &[&[Row]] = &[
     math::ROWS,
+    cast::ROWS,
     shape::ROWS,
     pad::ROWS,
     signal::ROWS,
@@ -90,6 +97,11 @@ static GROUPS: &[&[Row]] = &[
     sequence::ROWS,
     loss::ROWS,
     training::ROWS,
+    random::ROWS,
+    detection::ROWS,
+    state::ROWS,
+    legacy::ROWS,
+    ngrams::ROWS,
 ];
 
 /// Rows by domain and name, oldest first.

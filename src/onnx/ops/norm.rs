@@ -7,14 +7,14 @@ use sardonyx_ir::{Op, Value};
 use sardonyx_tensor::{DType, Dim};
 
 pub(super) const ROWS: &[Row] = &[
-    many("BatchNormalization", 7, batch),
+    many("BatchNormalization", 1, batch),
     one("GroupNormalization", 18, group),
     one("Hardmax", 1, |cx| flattened(cx, hard_max)),
     one("Hardmax", 13, |cx| {
         let (x, axis) = axis_of(cx)?;
         hard_max(cx, x, axis)
     }),
-    one("InstanceNormalization", 6, instance),
+    one("InstanceNormalization", 1, instance),
     many("LayerNormalization", 17, layer),
     one("LRN", 1, lrn),
     one("LogSoftmax", 1, |cx| flattened(cx, log_softmax)),

@@ -1,10 +1,10 @@
 //! Resize and Upsample, and sampling on grids.
 use super::super::context::{Built, Context};
-use super::super::error::{invalid, unsupported};
+use super::super::error::invalid;
 use super::{Row, one};
 use sardonyx_ir::ops::attribute::{Coordinates, Interpolation, Nearest, Padding};
 use sardonyx_ir::{Op, Value};
-use sardonyx_tensor::{DType, Dim};
+use sardonyx_tensor::{DType, Dim, Tensor};
 
 pub(super) const ROWS: &[Row] = &[
     one("AffineGrid", 20, affine_grid),
@@ -22,22 +22,40 @@ fn interpolation(name: &str) -> Built<Interpolation> {
     }
 }
 
-/// What a node says about sizes: for the axes it is about, a scale or a size.
-struct Target {
-    axes: Vec<usize>,
-    scales: Option<Vec<f64>>,
-    sizes: Option<Vec<Dim>>,
+/// What a node says about sizes, for each of the axes it is about.
+enum Wanted {
+    Scales(Vec<f64>),
+    /// Scales that only the run knows.
+    LateScales(Value),
+    Sizes(Vec<Dim>),
+}
+
+/// The region of interest.
+enum Region {
+    /// All starts, then all ends, for every axis.
+    Known(Vec<f64>),
+    /// The same, as a value.
+    Late(Value),
+}
+
+/// Scales as an attribute or an operand.
+fn scales(cx: &Context, operand: usize) -> Built<Option<Wanted>> {
+    if let Some(scales) = cx.floats("scales")? {
+        return Ok(Some(Wanted::Scales(scales)));
+    }
+    let Some(v) = cx.operand_if(operand)?.filter(|&v| cx.ty(v).elements() != 0) else { return Ok(None) };
+    Ok(Some(match cx.constant_of(v) {
+        Some(t) => Wanted::Scales(t.to_f64s()),
+        None => Wanted::LateScales(v),
+    }))
 }
 
 /// Before opset 11: scales only, coordinates `out / scale`, nearest rounds down.
 fn upsample(cx: &mut Context, operand: usize) -> Built {
     let x = cx.operand(0)?;
-    let scales = match cx.floats("scales")? {
-        Some(scales) => scales,
-        None => cx.known_floats(operand, "scales")?.ok_or("scales are missing")?,
-    };
+    let wanted = scales(cx, operand)?.ok_or("scales are missing")?;
     let mode = interpolation(&cx.string("mode", "nearest")?)?;
-    let target = Target { axes: (0..cx.rank(x)).collect(), scales: Some(scales), sizes: None };
+    let axes: Vec<usize> = (0..cx.rank(x)).collect();
     let op = Op::Resize {
         sizes: Vec::new(),
         scales: Vec::new(),
@@ -50,7 +68,7 @@ fn upsample(cx: &mut Context, operand: usize) -> Built {
         extrapolation: 0.0,
         roi: Vec::new(),
     };
-    resized(cx, x, target, op)
+    resized(cx, x, &axes, wanted, Region::Known(Vec::new()), op)
 }
 
 fn resize(cx: &mut Context) -> Built {
@@ -64,19 +82,15 @@ fn resize(cx: &mut Context) -> Built {
         Coordinates::from_name(&coordinates).ok_or_else(|| format!("unknown coordinates `{coordinates}`"))?;
     let nearest = cx.string("nearest_mode", "round_prefer_floor")?;
     let nearest = Nearest::from_name(&nearest).ok_or_else(|| format!("unknown nearest_mode `{nearest}`"))?;
-    let roi = match coordinates {
+    let region = match coordinates {
         Coordinates::CropAndResize => region(cx, x, &axes)?,
-        _ => Vec::new(),
+        _ => Region::Known(Vec::new()),
     };
-    let present = |v: Option<Value>| v.filter(|&v| cx.ty(v).elements() != 0);
-    let (scales, sizes) = (present(cx.operand_if(2)?), present(cx.operand_if(3)?));
-    let scales = match (scales, sizes) {
-        (Some(_), None) => cx.known_floats(2, "scales")?,
-        _ => None,
-    };
-    let sizes = match sizes {
-        Some(list) => Some(cx.shape_from(list)?),
-        None => None,
+    let sizes = cx.operand_if(3)?.filter(|&v| cx.ty(v).elements() != 0);
+    let wanted = match (scales(cx, 2)?, sizes) {
+        (_, Some(list)) => Wanted::Sizes(cx.shape_from(list)?),
+        (Some(scales), None) => scales,
+        (None, None) => return invalid("neither scales nor sizes"),
     };
     let op = Op::Resize {
         sizes: Vec::new(),
@@ -88,102 +102,157 @@ fn resize(cx: &mut Context) -> Built {
         exclude_outside: cx.flag("exclude_outside", false)?,
         antialias: cx.flag("antialias", false)?,
         extrapolation: cx.float("extrapolation_value", 0.0)?,
-        roi,
+        roi: Vec::new(),
     };
-    resized(cx, x, Target { axes, scales, sizes }, op)
+    resized(cx, x, &axes, wanted, region, op)
 }
 
-/// The region of interest for every axis: the whole, where the node says nothing.
-fn region(cx: &mut Context, x: Value, axes: &[usize]) -> Built<Vec<f64>> {
+/// The region of interest: the whole of an axis where the node says nothing.
+fn region(cx: &mut Context, x: Value, axes: &[usize]) -> Built<Region> {
     let rank = cx.rank(x);
-    let given = cx.known_floats(1, "a region of interest")?.unwrap_or_default();
-    if given.len() != 2 * axes.len() {
-        return invalid(format!("a region of {} numbers for {} axes", given.len(), axes.len()));
+    let given = cx.operand(1)?;
+    if cx.shape(given) != [Dim::from(2 * axes.len())] {
+        return invalid(format!("a region {} for {} axes", cx.ty(given), axes.len()));
     }
+    let Some(known) = cx.constant_of(given) else {
+        let ends = cx.slice_axis(given, 0, Dim::from(axes.len()), Dim::from(axes.len()), 1)?;
+        let (starts, ends) = (spread(cx, given, axes, rank, 0.0)?, spread(cx, ends, axes, rank, 1.0)?);
+        return Ok(Region::Late(cx.concat(&[starts, ends], 0)?));
+    };
+    let known = known.to_f64s();
     let mut roi = [vec![0.0; rank], vec![1.0; rank]].concat();
     for (i, &axis) in axes.iter().enumerate() {
-        (roi[axis], roi[axis + rank]) = (given[i], given[i + axes.len()]);
+        (roi[axis], roi[axis + rank]) = (known[i], known[i + axes.len()]);
     }
-    Ok(roi)
+    Ok(Region::Known(roi))
 }
 
-/// `op` with the sizes and scales of the target.
-fn resized(cx: &mut Context, x: Value, target: Target, mut op: Op) -> Built {
-    let shape = cx.shape(x);
-    let mut wanted = shape.clone();
-    let mut factors = vec![1.0; shape.len()];
-    match (&target.scales, &target.sizes) {
-        (Some(scales), _) => {
-            if scales.len() != target.axes.len() {
-                return invalid(format!("{} scales for {} axes", scales.len(), target.axes.len()));
-            }
-            for (&axis, &scale) in target.axes.iter().zip(scales) {
-                if !(scale > 0.0 && scale < 1e9) {
-                    return invalid(format!("a scale of {scale}"));
-                }
-                (wanted[axis], factors[axis]) = (scaled(&shape[axis], scale)?, scale);
-            }
-        }
-        (None, Some(sizes)) => {
-            if sizes.len() != target.axes.len() {
-                return invalid(format!("{} sizes for {} axes", sizes.len(), target.axes.len()));
-            }
-            let kept = cx.string("keep_aspect_ratio_policy", "stretch")?;
-            let sizes = fitted(&shape, &target.axes, sizes, &kept)?;
-            for (&axis, (size, factor)) in target.axes.iter().zip(sizes) {
-                (wanted[axis], factors[axis]) = (size, factor);
-            }
-        }
-        (None, None) => return invalid("neither scales nor sizes"),
+/// A list with a number for each of some axes, as one for all axes.
+fn spread(cx: &mut Context, list: Value, axes: &[usize], rank: usize, default: f64) -> Built {
+    let default = cx.like(list, default);
+    let default = cx.reshape(default, vec![Dim::ONE])?;
+    let mut parts = Vec::new();
+    for axis in 0..rank {
+        parts.push(match axes.iter().position(|&a| a == axis) {
+            Some(i) => cx.slice_axis(list, 0, Dim::from(i), Dim::ONE, 1)?,
+            None => default,
+        });
     }
-    if wanted == shape && !matches!(op, Op::Resize { coordinates: Coordinates::CropAndResize, .. }) {
+    cx.concat(&parts, 0)
+}
+
+/// `op` with the sizes and scales that are wanted.
+fn resized(cx: &mut Context, x: Value, axes: &[usize], wanted: Wanted, region: Region, mut op: Op) -> Built {
+    let shape = cx.shape(x);
+    let (mut to, mut factors, mut late) = (shape.clone(), vec![1.0; shape.len()], None);
+    let count = match &wanted {
+        Wanted::Scales(scales) => scales.len(),
+        Wanted::LateScales(v) => cx.ty(*v).elements().known().unwrap_or(0) as usize,
+        Wanted::Sizes(sizes) => sizes.len(),
+    };
+    if count != axes.len() {
+        return invalid(format!("{count} scales or sizes for {} axes", axes.len()));
+    }
+    match wanted {
+        Wanted::Scales(scales) => {
+            if let Some(scale) = scales.iter().find(|&&s| !(s > 0.0 && s < 1e9)) {
+                return invalid(format!("a scale of {scale}"));
+            }
+            axes.iter().zip(&scales).for_each(|(&axis, &scale)| factors[axis] = scale);
+            let sizes: Option<Vec<Dim>> =
+                axes.iter().zip(&scales).map(|(&axis, &scale)| scaled(&shape[axis], scale)).collect();
+            let sizes = match sizes {
+                Some(sizes) => sizes,
+                None => {
+                    let scales = cx.constant(Tensor::from_f64s(DType::F32, [count], scales));
+                    late_sizes(cx, &shape, axes, scales, 0.0)?
+                }
+            };
+            axes.iter().zip(sizes).for_each(|(&axis, size)| to[axis] = size);
+        }
+        Wanted::LateScales(scales) => {
+            let scales = cx.cast(scales, DType::F32)?;
+            let sizes = late_sizes(cx, &shape, axes, scales, 0.0)?;
+            axes.iter().zip(sizes).for_each(|(&axis, size)| to[axis] = size);
+            late = Some(spread(cx, scales, axes, shape.len(), 1.0)?);
+        }
+        Wanted::Sizes(sizes) => match cx.string("keep_aspect_ratio_policy", "stretch")?.as_str() {
+            "stretch" => {
+                for (&axis, size) in axes.iter().zip(sizes) {
+                    (to[axis], factors[axis]) = (size, 0.0);
+                }
+            }
+            policy @ ("not_larger" | "not_smaller") => {
+                let scale = common_scale(cx, &shape, axes, sizes, policy == "not_larger")?;
+                let sizes = late_sizes(cx, &shape, axes, scale, 0.5)?;
+                axes.iter().zip(sizes).for_each(|(&axis, size)| to[axis] = size);
+                match cx.constant_of(scale) {
+                    Some(t) => axes.iter().for_each(|&axis| factors[axis] = t.get_f64(0)),
+                    None => {
+                        let all = cx.expand(scale, vec![Dim::from(axes.len())])?;
+                        late = Some(spread(cx, all, axes, shape.len(), 1.0)?);
+                    }
+                }
+            }
+            other => return invalid(format!("unknown policy `{other}`")),
+        },
+    }
+    let crops = matches!(op, Op::Resize { coordinates: Coordinates::CropAndResize, .. });
+    if to == shape && !crops && late.is_none() {
         return Ok(x);
     }
-    if let Op::Resize { sizes, scales, .. } = &mut op {
-        (*sizes, *scales) = (wanted, factors);
-    }
     let dtype = cx.dtype(x);
-    if dtype.is_float() {
-        return cx.add(op, &[x]);
+    let wide = if dtype.is_float() { x } else { cx.cast(x, DType::F32)? };
+    let mut operands = vec![wide];
+    let Op::Resize { sizes, scales, roi, .. } = &mut op else { return invalid("no resize") };
+    *sizes = to;
+    match (late, region) {
+        (Some(late), Region::Known(region)) => {
+            operands.push(late);
+            *roi = region;
+        }
+        (None, Region::Known(region)) => (*scales, *roi) = (factors, region),
+        (late, Region::Late(region)) => {
+            let known = cx.constant(Tensor::from_f64s(DType::F64, [factors.len()], factors));
+            operands.extend([late.unwrap_or(known), region]);
+        }
     }
-    let wide = cx.cast(x, DType::F32)?;
-    let result = cx.add(op, &[wide])?;
+    let result = cx.add(op, &operands)?;
     cx.cast(result, dtype)
 }
 
-/// `floor(size * scale)`, symbolically where the scale is a fraction of small whole numbers.
-fn scaled(size: &Dim, scale: f64) -> Built<Dim> {
-    if let Some(n) = size.known() {
-        // The file's scale is a single: 0.6 is a little more than six tenths.
-        return Ok(Dim::from((n as f64 * f64::from(scale as f32) + 1e-5).floor() as i64));
-    }
-    for divisor in 1..=64i64 {
-        let times = scale * divisor as f64;
-        if (times - times.round()).abs() < 1e-6 * times.max(1.0) {
-            return Ok((size * (times.round() as i64)).floor_div(divisor));
-        }
-    }
-    unsupported(format!("a symbolic size times {scale}"))
+/// The sizes `floor(size * scale + extra)` of the axes, for one scale or one an axis.
+fn late_sizes(cx: &mut Context, shape: &[Dim], axes: &[usize], scales: Value, extra: f64) -> Built<Vec<Dim>> {
+    let own = cx.dims(axes.iter().map(|&a| shape[a].clone()).collect())?;
+    let own = cx.cast(own, cx.dtype(scales))?;
+    let sizes = cx.times(own, scales)?;
+    let sizes = cx.plus_number(sizes, extra)?;
+    let sizes = cx.add(Op::Floor {}, &[sizes])?;
+    let sizes = cx.cast(sizes, DType::I64)?;
+    cx.bound(sizes, axes.len())
 }
 
-/// The sizes, and the scales they imply (0 where the sizes alone say it).
-fn fitted(shape: &[Dim], axes: &[usize], sizes: &[Dim], policy: &str) -> Built<Vec<(Dim, f64)>> {
-    if policy == "stretch" {
-        return Ok(sizes.iter().map(|d| (d.clone(), 0.0)).collect());
+/// The one scale with which the result is not larger, or not smaller, than the sizes; f64 of one element.
+fn common_scale(cx: &mut Context, shape: &[Dim], axes: &[usize], sizes: Vec<Dim>, least: bool) -> Built {
+    let own = cx.dims(axes.iter().map(|&a| shape[a].clone()).collect())?;
+    let (own, sizes) = (cx.cast(own, DType::F64)?, cx.dims(sizes)?);
+    let sizes = cx.cast(sizes, DType::F64)?;
+    let ratios = cx.over(sizes, own)?;
+    let op = if least { Op::ReduceMin { axes: vec![0] } } else { Op::ReduceMax { axes: vec![0] } };
+    cx.add(op, &[ratios])
+}
+
+/// `floor(size * scale)`, symbolically where the scale is a fraction of small whole numbers.
+fn scaled(size: &Dim, scale: f64) -> Option<Dim> {
+    if let Some(n) = size.known() {
+        // The file's scale is a single: 0.6 is a little more than six tenths.
+        return Some(Dim::from((n as f64 * f64::from(scale as f32) + 1e-5).floor() as i64));
     }
-    let ratios: Option<Vec<f64>> = axes
-        .iter()
-        .zip(sizes)
-        .map(|(&a, s)| Some(s.known()? as f64 / shape[a].known().filter(|&n| n > 0)? as f64))
-        .collect();
-    let Some(ratios) = ratios else { return unsupported("an aspect ratio kept for symbolic sizes") };
-    let scale = match policy {
-        "not_larger" => ratios.iter().copied().fold(f64::INFINITY, f64::min),
-        "not_smaller" => ratios.iter().copied().fold(0.0, f64::max),
-        other => return invalid(format!("unknown policy `{other}`")),
-    };
-    let size = |a: usize| Dim::from((shape[a].known().unwrap_or(0) as f64 * scale + 0.5).floor() as i64);
-    Ok(axes.iter().map(|&a| (size(a), scale)).collect())
+    (1..=64i64).find_map(|divisor| {
+        let times = scale * divisor as f64;
+        let whole = (times - times.round()).abs() < 1e-6 * times.max(1.0);
+        whole.then(|| (size * (times.round() as i64)).floor_div(divisor))
+    })
 }
 
 fn grid_sample(cx: &mut Context) -> Built {

@@ -12,7 +12,6 @@ pub(super) const ROWS: &[Row] = &[
     one("Constant", 1, constant),
     one("ConstantOfShape", 9, constant_of_shape),
     one("DepthToSpace", 1, depth_to_space),
-    many("Dropout", 7, dropout),
     one("Expand", 8, expand),
     one("EyeLike", 9, eye_like),
     one("Flatten", 1, flatten),
@@ -99,6 +98,11 @@ fn size(cx: &mut Context) -> Built {
 fn reshape(cx: &mut Context) -> Built {
     let (x, list) = (cx.operand(0)?, cx.operand(1)?);
     let keep_zero = cx.flag("allowzero", false)?;
+    reshaped(cx, x, list, keep_zero)
+}
+
+/// The tensor in the shape that a list gives: -1 is what remains, 0 (unless kept) the size that is there.
+pub(super) fn reshaped(cx: &mut Context, x: Value, list: Value, keep_zero: bool) -> Built {
     let ty = cx.ty(x);
     let Some(wanted) = cx.dims_of(list) else { return reshape_at_run(cx, x, list, keep_zero) };
     let mut shape = Vec::with_capacity(wanted.len());
@@ -348,30 +352,6 @@ fn space_to_depth(cx: &mut Context) -> Built {
     let x = cx.reshape(x, vec![n.clone(), c.clone(), high.clone(), b.clone(), wide.clone(), b])?;
     let x = cx.transpose(x, &[0, 3, 5, 1, 2, 4])?;
     cx.reshape(x, vec![n, c * (block * block), high, wide])
-}
-
-/// In inference the identity; the mask is all true.
-fn dropout(cx: &mut Context) -> Built<Vec<Value>> {
-    let x = cx.operand(0)?;
-    if let Some(training) = cx.operand_if(2)? {
-        let ratio = match cx.operand_if(1)? {
-            Some(v) => cx.constant_of(v).map(|t| t.len() == 1 && t.get_f64(0) == 0.0),
-            None => Some(false),
-        };
-        match cx.ints_of(training) {
-            Some(t) if t.iter().all(|&t| t == 0) => {}
-            _ if ratio == Some(true) => {}
-            _ => return unsupported("training mode"),
-        }
-    }
-    let mut results = vec![x];
-    if cx.wants(1) {
-        let dtype = if cx.opset < 10 { cx.dtype(x) } else { DType::Bool };
-        let on = cx.scalar(dtype, 1.0);
-        let shape = cx.shape(x);
-        results.push(cx.expand(on, shape)?);
-    }
-    Ok(results)
 }
 
 /// Row and column numbers of the last two axes, as tensors that broadcast.

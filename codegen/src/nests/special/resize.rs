@@ -31,12 +31,11 @@ pub(super) fn resize(s: &Special<'_>, op: &Op) -> Option<Dim> {
     let rank = x.rank();
     let b = &s.b;
     let rows = b.unravel(b.grid(), &y.shape[..rank - 1]);
-    let outer: Vec<(Taps<'_>, Option<Expr<'_>>)> =
-        (0..rank - 1).map(|d| axis(b, op, d, &x.shape[d], &y.shape[d], rows[d])).collect();
+    let outer: Vec<(Taps<'_>, Option<Expr<'_>>)> = (0..rank - 1).map(|d| axis(s, op, d, rows[d])).collect();
     let columns = &y.shape[rank - 1];
     b.vectorize(0, columns, |j| {
         let mut axes: Vec<&(Taps<'_>, Option<Expr<'_>>)> = outer.iter().collect();
-        let last = axis(b, op, rank - 1, &x.shape[rank - 1], columns, j);
+        let last = axis(s, op, rank - 1, j);
         axes.push(&last);
         let taps: Vec<&Taps<'_>> = axes.iter().map(|a| &a.0).collect();
         let value = combine(s, &taps, &x.shape);
@@ -94,33 +93,37 @@ fn walk<'b>(
 }
 
 /// The taps of one axis, and for cropping whether the coordinate is outside of it.
-fn axis<'b>(
-    b: &'b Builder,
-    op: &Op,
-    d: usize,
-    n: &Dim,
-    to: &Dim,
-    o: Expr<'b>,
-) -> (Taps<'b>, Option<Expr<'b>>) {
+fn axis<'b>(s: &'b Special<'_>, op: &Op, d: usize, o: Expr<'b>) -> (Taps<'b>, Option<Expr<'b>>) {
     let Op::Resize {
         scales, mode, coordinates, nearest, cubic_coeff, exclude_outside, antialias, roi, ..
     } = op
     else {
         panic!("bug: not a resize")
     };
-    let given = scales.get(d).copied().filter(|&s| s != 0.0);
+    let (b, rank) = (&s.b, s.operands[0].rank());
+    let (n, to) = (&s.operands[0].shape[d], &s.results[0].shape[d]);
+    let late = s.inputs.get(1).map(|&scales| b.load(scales, d).cast(DType::F64));
+    let given = scales.get(d).copied().filter(|&s| s != 0.0 && late.is_none());
     let crop = *coordinates == Coordinates::CropAndResize;
     let place = {
         let n = n.clone();
         move |i: Expr<'b>| i.max(0).min(b.dim(&n) - 1)
     };
-    if n == to && given.is_none_or(|s| s == 1.0) && !crop {
+    if n == to && given.is_none_or(|s| s == 1.0) && !crop && late.is_none() {
         let one = Box::new(move |_| b.constant(F64, 1.0));
         return (Taps { first: o, count: Count::Known(1), weight: one, place: Box::new(|i| i) }, None);
     }
     let f = |d: &Dim| b.dim(d).cast(DType::F64);
-    let scale = given.map_or_else(|| f(to) / f(n), |s| b.constant(F64, s));
-    let region = if roi.len() > d { (roi[d], roi[roi.len() / 2 + d]) } else { (0.0, 1.0) };
+    let scale = match (late, given) {
+        (Some(scale), _) => scale.eq(0.0).select(f(to) / f(n), scale),
+        (None, Some(scale)) => b.constant(F64, scale),
+        (None, None) => f(to) / f(n),
+    };
+    let bound = |i: usize, whole: f64| match s.inputs.get(2) {
+        Some(&region) => b.load(region, i).cast(DType::F64),
+        None => b.constant(F64, roi.get(i).copied().unwrap_or(whole)),
+    };
+    let region = (bound(d, 0.0), bound(rank + d, 1.0));
     let at = source(*coordinates, o.cast(DType::F64), f(n), f(to), scale, region);
     let outside = crop.then(|| at.lt(0.0).or(at.gt(f(n) - 1.0)));
     let kernel = Kernel { mode: *mode, coefficient: *cubic_coeff };
@@ -139,7 +142,26 @@ fn axis<'b>(
     } else {
         interpolated(b, kernel, at, *exclude_outside, n, place)
     };
+    let taps =
+        if late.is_some() && !crop { unless_same(taps, f(n).eq(f(to)).and(scale.eq(1.0)), o) } else { taps };
     (taps, outside)
+}
+
+/// The element itself where an axis stays as it is.
+fn unless_same<'b>(taps: Taps<'b>, same: Expr<'b>, o: Expr<'b>) -> Taps<'b> {
+    let b = o.builder();
+    let count = match taps.count {
+        Count::Known(1) => Count::Known(1),
+        Count::Known(n) => Count::Computed(same.select(b.int(1), n)),
+        Count::Computed(n) => Count::Computed(same.select(b.int(1), n)),
+    };
+    let weight = taps.weight;
+    Taps {
+        first: same.select(o, taps.first),
+        count,
+        weight: Box::new(move |i| same.select(b.constant(F64, 1.0), weight(i))),
+        place: taps.place,
+    }
 }
 
 /// An interpolation kernel.
@@ -222,7 +244,7 @@ fn source<'b>(
     n: Expr<'b>,
     to: Expr<'b>,
     scale: Expr<'b>,
-    (start, end): (f64, f64),
+    (start, end): (Expr<'b>, Expr<'b>),
 ) -> Expr<'b> {
     let half = (o + 0.5) / scale - 0.5;
     match mode {
@@ -234,7 +256,7 @@ fn source<'b>(
         Coordinates::TfHalfPixel => (o + 0.5) / scale,
         Coordinates::CropAndResize => {
             let many = (n - 1.0) * start + o * (end - start) * (n - 1.0) / (to - 1.0).max(1.0);
-            to.gt(1.0).select(many, (n - 1.0) * (0.5 * (start + end)))
+            to.gt(1.0).select(many, (n - 1.0) * ((start + end) * 0.5))
         }
     }
 }
