@@ -78,6 +78,8 @@ pub(crate) struct Lowerer<'t> {
     target: &'t Target,
     out: Lowered,
     constants: HashMap<(usize, DType, Vec<usize>), BufferIndex>,
+    /// The aliases that regions read views through.
+    aliases: HashMap<(BufferIndex, Dim, DType), BufferIndex>,
     origins: HashMap<String, usize>,
     /// The symbols that the inputs give.
     symbols: BTreeSet<String>,
@@ -97,6 +99,7 @@ pub fn lower(g: &Graph, target: &Target) -> Lowered {
         target,
         out: Lowered::default(),
         constants: HashMap::new(),
+        aliases: HashMap::new(),
         origins: HashMap::new(),
         symbols,
         origin: Origin::default(),

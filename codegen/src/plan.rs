@@ -33,16 +33,16 @@ pub fn plan(lowered: &Lowered, places: &[(usize, String)]) -> Plan {
     let mut place = vec![usize::MAX; buffers.len()];
     let mut kept = Vec::new();
     let mut weights = Vec::new();
+    let mut numbers: HashMap<usize, usize> = HashMap::new();
     for (k, mut buffer) in buffers.into_iter().enumerate() {
         if !used[k] {
             continue;
         }
         if let Place::Weight(w) = &mut buffer.place {
-            let next = weights.iter().position(|u| u == w).unwrap_or(weights.len());
-            if next == weights.len() {
-                weights.push(*w);
-            }
-            *w = next;
+            *w = *numbers.entry(*w).or_insert_with_key(|&w| {
+                weights.push(w);
+                weights.len() - 1
+            });
         }
         place[k] = kept.len();
         kept.push(buffer);
@@ -165,36 +165,53 @@ fn used(buffers: &[Buffer], steps: &[Step]) -> Vec<bool> {
     used
 }
 
+/// A loop among the steps: its number, that of the last step of its body, and the loop around it.
+struct Repeated {
+    start: usize,
+    end: usize,
+    outer: Option<usize>,
+}
+
 /// Sets the lifetimes of workspace buffers.
 fn live(buffers: &mut [Buffer], steps: &[Step]) {
     let mut spans: Vec<Option<(usize, usize)>> = vec![None; buffers.len()];
-    let mut loops: Vec<(usize, usize)> = Vec::new();
+    let mut loops: Vec<Repeated> = Vec::new();
     let touch = |b: BufferIndex, at: usize, spans: &mut Vec<Option<(usize, usize)>>| {
         let span = spans[b].get_or_insert((at, at));
         *span = (span.0.min(at), span.1.max(at));
     };
+    // For every buffer, the innermost loops in whose bodies it is used.
     let mut uses: Vec<Vec<usize>> = vec![Vec::new(); buffers.len()];
+    let mut current: Option<usize> = None;
     manifest::walk(steps, &mut |number, step| {
+        while let Some(outer) = current.filter(|&l| number > loops[l].end) {
+            current = loops[outer].outer;
+        }
+        let end = if let Step::Loop(inner) = step { number + count_steps(&inner.body) } else { number };
         for b in named(step) {
             let b = root(buffers, b);
             touch(b, number, &mut spans);
-            uses[b].push(number);
-            if let Step::Loop(inner) = step {
-                touch(b, number + count_steps(&inner.body), &mut spans);
+            touch(b, end, &mut spans);
+            if let Some(l) = current.filter(|l| uses[b].last() != Some(l)) {
+                uses[b].push(l);
             }
         }
-        if let Step::Loop(inner) = step {
-            loops.push((number, number + count_steps(&inner.body)));
+        if let Step::Loop(_) = step {
+            loops.push(Repeated { start: number, end, outer: current });
+            current = Some(loops.len() - 1);
         }
     });
     for (b, buffer) in buffers.iter_mut().enumerate() {
         let Place::Workspace { first, last } = &mut buffer.place else { continue };
         let Some(mut span) = spans[b] else { continue };
         // What a loop's body uses and was there before the loop is needed in every iteration.
-        for &(start, end) in loops.iter().rev() {
-            let inside = uses[b].iter().any(|u| (start + 1..=end).contains(u));
-            if inside && span.0 <= start {
-                span.1 = span.1.max(end);
+        for &innermost in &uses[b] {
+            let mut next = Some(innermost);
+            while let Some(l) = next {
+                if span.0 <= loops[l].start {
+                    span.1 = span.1.max(loops[l].end);
+                }
+                next = loops[l].outer;
             }
         }
         (*first, *last) = span;

@@ -114,7 +114,7 @@ fn cpu_objects(
 }
 
 /// The distinct units, renamed so that their names differ, and which of them each unit is.
-pub(crate) fn distinct(units: &[Unit]) -> (Vec<Unit>, Vec<usize>) {
+pub fn distinct(units: &[Unit]) -> (Vec<Unit>, Vec<usize>) {
     let mut known: HashMap<String, usize> = HashMap::new();
     let mut names: HashMap<String, usize> = HashMap::new();
     let mut unique: Vec<Unit> = Vec::new();

@@ -150,6 +150,21 @@ pub struct TargetProgram {
     pub origins: Vec<String>,
 }
 
+impl TargetProgram {
+    /// The buffer of each of `count` outputs, where there is one.
+    pub fn output_buffers(&self, count: usize) -> Vec<Option<usize>> {
+        let mut buffers = vec![None; count];
+        for (index, buffer) in self.buffers.iter().enumerate() {
+            if let Place::Output(output) = buffer.place
+                && let Some(found @ None) = buffers.get_mut(output)
+            {
+                *found = Some(index);
+            }
+        }
+        buffers
+    }
+}
+
 /// A compiled function.
 ///
 /// On a GPU it is a kernel whose parameters are, in this order: a pointer per buffer argument, the run-time

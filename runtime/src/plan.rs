@@ -109,10 +109,10 @@ impl Plan {
                 offsets[index] = known(offset, values, || format!("the offset of buffer {index}"))?;
             }
         }
+        let buffers = target.output_buffers(manifest.outputs.len());
         let shape = |(index, port): (usize, &Port)| {
             let what = || format!("the shape of output `{}`", port.name);
-            let buffer = target.buffers.iter().position(|buffer| buffer.place == Place::Output(index));
-            if buffer.is_none_or(|buffer| sizes[buffer].is_none()) {
+            if buffers[index].is_none_or(|buffer| sizes[buffer].is_none()) {
                 return Ok(None);
             }
             port.shape.iter().map(|dim| known(dim, values, what)).collect::<Result<Option<Vec<usize>>>>()

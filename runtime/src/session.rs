@@ -69,13 +69,12 @@ pub struct Session {
 impl Session {
     pub(crate) fn new(program: Program, index: usize, device: Device) -> Result<Session> {
         let (manifest, target) = (program.manifest(), program.target(index));
-        let buffer = |output| target.buffers.iter().position(|buffer| buffer.place == Place::Output(output));
         let outputs = manifest.outputs.iter().map(|port| Tensor::zeros(port.dtype, [0])).collect();
         Ok(Session {
             state: State::new(program.code(index)?, device.thread_count(), target.buffers.len())?,
             steps: Steps::new(manifest, target),
             plans: Vec::new(),
-            output_buffers: (0..manifest.outputs.len()).filter_map(buffer).collect(),
+            output_buffers: target.output_buffers(manifest.outputs.len()).into_iter().flatten().collect(),
             given: vec![None; manifest.inputs.len()],
             outputs,
             target: index,

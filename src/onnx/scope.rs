@@ -53,7 +53,7 @@ pub(crate) struct Level {
     pub graph: Graph,
     /// Values of the level below, and the inputs they became.
     pub captures: Vec<(Value, Value)>,
-    /// Constants and shapes of the level below that were built again.
+    /// What values of the level below are here: constants and shapes built again, and inputs.
     copies: HashMap<Value, Value>,
 }
 
@@ -160,9 +160,6 @@ impl Scope {
 
     /// A value of level `inner - 1` in level `inner`: known elements are built again, others become inputs.
     fn captured(&mut self, v: Value, inner: usize) -> Value {
-        if let Some(&(_, input)) = self.levels[inner].captures.iter().find(|(outer, _)| *outer == v) {
-            return input;
-        }
         if let Some(&copy) = self.levels[inner].copies.get(&v) {
             return copy;
         }
@@ -180,6 +177,7 @@ impl Scope {
         }
         let input = level.graph.input(&format!("capture{}", level.captures.len()), ty);
         level.captures.push((v, input));
+        level.copies.insert(v, input);
         input
     }
 }

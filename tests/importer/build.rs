@@ -53,6 +53,16 @@ pub fn float(name: &str, f: f32) -> AttributeProto {
     AttributeProto { name: name.into(), type_: AttributeType::FLOAT.into(), f, ..Default::default() }
 }
 
+pub fn integers(name: &str, values: &[i64]) -> AttributeProto {
+    let (type_, ints) = (AttributeType::INTS.into(), values.to_vec());
+    AttributeProto { name: name.into(), type_, ints, ..Default::default() }
+}
+
+pub fn tensor_attribute(name: &str, t: TensorProto) -> AttributeProto {
+    let type_ = AttributeType::TENSOR.into();
+    AttributeProto { name: name.into(), type_, t: Some(t).into(), ..Default::default() }
+}
+
 pub fn graph_attribute(name: &str, g: GraphProto) -> AttributeProto {
     AttributeProto {
         name: name.into(),

@@ -22,10 +22,14 @@ pub fn expand(g: &Graph) -> Option<Graph> {
     Some(new.unwrap_or_else(|e| panic!("bug: {e}")))
 }
 
+/// A kernel chooses, for every element, among this many parts of a concatenation.
+const MAX_PARTS: usize = 32;
+
 type Write = fn(&mut Writer<'_>, &Op, &[Value]) -> Value;
 
 fn writer(g: &Graph, id: NodeId) -> Option<Write> {
     Some(match &g.node(id).op {
+        Op::Concat { .. } if g.operands(id).len() > MAX_PARTS => concat,
         Op::Attention { .. } if attention::is_written_out(g, id) => attention::attention,
         Op::Softmax { .. } => softmax,
         Op::LogSoftmax { .. } => log_softmax,
@@ -104,6 +108,12 @@ impl Writer<'_> {
         shape[0] = self.ty(parameter).shape[0].clone();
         self.reshape(parameter, shape)
     }
+}
+
+/// Concatenations of concatenations.
+fn concat(w: &mut Writer<'_>, op: &Op, x: &[Value]) -> Value {
+    let parts: Vec<Value> = x.chunks(MAX_PARTS).map(|part| w.add(op.clone(), part)).collect();
+    if parts.len() > MAX_PARTS { concat(w, op, &parts) } else { w.add(op.clone(), &parts) }
 }
 
 fn axis(w: &Writer<'_>, x: Value, axis: i64) -> i64 {

@@ -5,9 +5,12 @@ use crate::kernel::Kernel;
 use crate::kernel::body::Store;
 use crate::kernel::pointwise::{Map, Rows};
 use sardonyx_ir::{Graph, NodeId, Op, Value as Wire};
-use sardonyx_runtime::manifest::BufferIndex;
+use sardonyx_runtime::manifest::{Buffer, BufferIndex, Place};
 use sardonyx_tensor::{DType, Dim};
 use std::collections::HashMap;
+
+/// A map kernel has at most this many arguments: the work of a point follows their number.
+const MAX_ARGUMENTS: usize = 64;
 
 impl Lowerer<'_> {
     /// A fused region, or a node alone as a region of one.
@@ -123,6 +126,7 @@ impl Lowerer<'_> {
     /// The arguments that views are read through, and where each view stands in them.
     pub(super) fn sources(&mut self, inputs: &[View]) -> (Vec<Source>, Vec<BufferIndex>) {
         let mut args: Vec<BufferIndex> = Vec::new();
+        let mut places: HashMap<BufferIndex, usize> = HashMap::new();
         let mut sources = Vec::new();
         for view in inputs {
             if let Some(x) = self.tensor(view.buffer).filter(|t| t.len() == 1).and_then(literal) {
@@ -133,8 +137,9 @@ impl Lowerer<'_> {
                 Some(0) => (view.buffer, Dim::ZERO),
                 _ => (self.alias(view), Dim::ZERO),
             };
-            let arg = args.iter().position(|&a| a == buffer).unwrap_or(args.len());
-            if arg == args.len() {
+            let next = args.len();
+            let arg = *places.entry(buffer).or_insert(next);
+            if arg == next {
                 args.push(buffer);
             }
             sources.push(Source::Argument { arg, offset, strides: view.strides.clone() });
@@ -151,6 +156,9 @@ impl Lowerer<'_> {
         label: &str,
     ) -> Result<(), Why> {
         let (sources, mut args) = self.sources(inputs);
+        if args.len() > MAX_ARGUMENTS {
+            return Err(format!("{} arguments of one kernel", args.len()));
+        }
         let domain = g.ty(g.outputs()[0]).shape.clone();
         let dtypes: Vec<DType> = args.iter().map(|&a| self.out.buffers[a].dtype).collect();
         let mut tracer = Tracer::new(g, &sources, &dtypes, &domain, Anchor::None);
@@ -208,14 +216,11 @@ impl Lowerer<'_> {
 
     fn alias(&mut self, view: &View) -> BufferIndex {
         let width = view.ty.dtype.size() as i64;
-        let base = &self.out.buffers[view.buffer];
         let (offset, dtype) = (&view.offset * width, view.ty.dtype);
-        let bytes = &base.bytes - &offset;
-        let place = sardonyx_runtime::manifest::Place::Alias { of: view.buffer, offset };
-        let found = self.out.buffers.iter().position(|b| b.place == place && b.dtype == dtype);
-        found.unwrap_or_else(|| {
-            let buffer = sardonyx_runtime::manifest::Buffer { dtype, shape: vec![], bytes, place };
-            self.out.buffers.push(buffer);
+        *self.aliases.entry((view.buffer, offset.clone(), dtype)).or_insert_with(|| {
+            let bytes = &self.out.buffers[view.buffer].bytes - &offset;
+            let place = Place::Alias { of: view.buffer, offset };
+            self.out.buffers.push(Buffer { dtype, shape: vec![], bytes, place });
             self.out.buffers.len() - 1
         })
     }
@@ -264,16 +269,13 @@ fn alone(g: &Graph, id: NodeId) -> (Graph, Vec<Wire>) {
     let node = g.node(id);
     let mut body = Graph::new();
     let mut operands: Vec<Wire> = Vec::new();
+    let mut inputs: HashMap<Wire, Wire> = HashMap::new();
     let mut inner: Vec<Wire> = Vec::new();
     for operand in g.operands(id) {
-        let known = operands.iter().position(|&o| o == operand);
-        if known.is_none() {
+        inner.push(*inputs.entry(operand).or_insert_with(|| {
             operands.push(operand);
-            let name = format!("x{}", operands.len());
-            body.input(&name, g.ty(operand).clone());
-        }
-        let place = known.unwrap_or(operands.len() - 1);
-        inner.push(body.inputs().nth(place).expect("the input should have been added"));
+            body.input(&format!("x{}", operands.len()), g.ty(operand).clone())
+        }));
     }
     body.origin = node.origin.clone();
     let first = body.add(node.op.clone(), &inner).unwrap_or_else(|e| panic!("bug: {e}"));

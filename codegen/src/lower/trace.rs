@@ -51,6 +51,8 @@ pub struct Tracer<'g> {
     pub body: Body,
     /// The reductions met.
     pub reductions: Vec<Reduction>,
+    /// The number of each input.
+    places: HashMap<Wire, usize>,
     /// Constant tensors of the graph that are arguments, after those of the sources.
     pub constants: Vec<Wire>,
     met: HashMap<Wire, usize>,
@@ -73,6 +75,7 @@ impl<'g> Tracer<'g> {
             anchor,
             body: Body { args: args.to_vec(), values: Vec::new() },
             reductions: Vec::new(),
+            places: graph.inputs().enumerate().map(|(place, wire)| (wire, place)).collect(),
             constants: Vec::new(),
             met: HashMap::new(),
             memo: HashMap::new(),
@@ -145,7 +148,7 @@ impl<'g> Tracer<'g> {
         }
         match &node.op {
             Op::Input { .. } => {
-                let place = graph.inputs().position(|i| i == wire).expect("an input should be listed");
+                let place = *self.places.get(&wire).expect("an input should be listed");
                 Ok(match &self.sources[place] {
                     Source::Literal(x) => self.number(*x, dtype),
                     Source::Argument { arg, offset, strides } => {

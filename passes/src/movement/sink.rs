@@ -5,8 +5,15 @@ use sardonyx_ir::ops::{Infer, Op};
 use sardonyx_ir::{Graph, NodeId, Origin, Type, Value};
 use sardonyx_tensor::Dim;
 
-pub(super) const NAMES: &[&str] =
-    &["needless_expand", "concat_one", "concat_concat", "concat_slices", "reshape_down", "flat_matmul"];
+pub(super) const NAMES: &[&str] = &[
+    "needless_expand",
+    "concat_one",
+    "concat_concat",
+    "concat_slices",
+    "reshape_back",
+    "reshape_down",
+    "flat_matmul",
+];
 
 /// Looks at every node once; says whether anything changed.
 pub(super) fn run(g: &mut Graph, options: &Options) -> bool {
@@ -24,7 +31,9 @@ pub(super) fn run(g: &mut Graph, options: &Options) -> bool {
 fn step(g: &mut Graph, id: NodeId) -> Option<&'static str> {
     let op = g.node(id).op.clone();
     match &op {
-        _ if op.row().pointwise => needless_expand(g, id).or_else(|| reshape_down(g, id, &op)),
+        _ if op.row().pointwise => {
+            needless_expand(g, id).or_else(|| back(g, id)).or_else(|| reshape_down(g, id, &op))
+        }
         Op::Softmax { .. } | Op::LogSoftmax { .. } | Op::LayerNorm { .. } | Op::RmsNorm { .. } => {
             rows_down(g, id, &op)
         }
@@ -53,11 +62,35 @@ fn needless_expand(g: &mut Graph, id: NodeId) -> Option<&'static str> {
     None
 }
 
-/// Puts `new`, made of these nodes, in place of the result of `id`.
-fn put(g: &mut Graph, id: NodeId, op: Op, operands: &[Value]) -> Value {
-    let origins = operands.iter().map(|v| v.node).filter(|&n| matches!(g.node(n).op, Op::Reshape { .. }));
-    g.origin = Origin::union(origins.chain([id]).map(|n| &g.node(n).origin));
-    g.add(op, operands).expect("moved reshapes should fit")
+/// Adds the op of `id` on other operands, and after it the reshape that stood before it. Each keeps its own
+/// origin: a reshape that moves far down does not gather what it passes.
+fn put(g: &mut Graph, id: NodeId, op: Op, operands: &[Value], reshape: Value) -> Value {
+    let shape = g.node(id).types[0].shape.clone();
+    g.origin = g.node(id).origin.clone();
+    let new = g.add(op, operands).expect("moved reshapes should fit");
+    g.origin = g.node(reshape.node).origin.clone();
+    g.add(Op::Reshape { shape }, &[new]).expect("as many elements as before")
+}
+
+/// The value that `v` is a reshape of, through reshapes of reshapes.
+fn unshaped(g: &Graph, mut v: Value) -> Value {
+    while matches!(g.op(v), Op::Reshape { .. }) {
+        v = g.operand(v.node, 0);
+    }
+    v
+}
+
+/// An operand that is reshaped there and back is what it was before.
+fn back(g: &mut Graph, id: NodeId) -> Option<&'static str> {
+    let operands: Vec<Value> = g.operands(id).collect();
+    let (i, v) = operands.into_iter().enumerate().find(|&(_, v)| {
+        let x = unshaped(g, v);
+        x != v && g.ty(x) == g.ty(v)
+    })?;
+    let x = unshaped(g, v);
+    g.set_operand(id, i, x);
+    g.prune(v.node);
+    Some("reshape_back")
 }
 
 /// `f(reshape(x), y)` becomes `reshape(f(x, y'))`, where `y'` needs no elements to move.
@@ -66,11 +99,12 @@ fn reshape_down(g: &mut Graph, id: NodeId, op: &Op) -> Option<&'static str> {
     let shape = g.ty(result).shape.clone();
     let reshaped = |g: &Graph, v: Value| {
         let is = matches!(g.op(v), Op::Reshape { .. }) && g.ty(v).shape == shape;
-        is.then(|| g.operand(v.node, 0))
+        is.then(|| unshaped(g, v))
     };
     let operands: Vec<Value> = g.operands(id).collect();
-    let source =
-        operands.iter().find_map(|&v| reshaped(g, v).filter(|_| g.use_count(v) == uses(&operands, v)))?;
+    let alone = |&v: &Value| reshaped(g, v).is_some() && g.use_count(v) == uses(&operands, v);
+    let reshape = operands.iter().copied().find(alone)?;
+    let source = unshaped(g, reshape);
     let from = g.ty(source).shape.clone();
     let kept = shape.iter().rev().zip(from.iter().rev()).take_while(|(a, b)| a == b).count();
     let mut moved = Vec::with_capacity(operands.len());
@@ -88,8 +122,7 @@ fn reshape_down(g: &mut Graph, id: NodeId, op: &Op) -> Option<&'static str> {
             }
         });
     }
-    let new = put(g, id, op.clone(), &moved);
-    let new = g.add(Op::Reshape { shape }, &[new]).expect("as many elements as before");
+    let new = put(g, id, op.clone(), &moved, reshape);
     g.replace(result, new);
     Some("reshape_down")
 }
@@ -119,8 +152,7 @@ fn rows_down(g: &mut Graph, id: NodeId, op: &Op) -> Option<&'static str> {
     }
     operands[0] = source;
     let result = Value { node: id, port: 0 };
-    let new = put(g, id, op, &operands);
-    let new = g.add(Op::Reshape { shape }, &[new]).expect("as many elements as before");
+    let new = put(g, id, op, &operands, reshaped);
     g.replace(result, new);
     Some("reshape_down")
 }
@@ -154,9 +186,7 @@ fn flat_matmul(g: &mut Graph, id: NodeId) -> Option<&'static str> {
         return None;
     }
     let result = Value { node: id, port: 0 };
-    let shape = g.ty(result).shape.clone();
-    let new = put(g, id, Op::Matmul {}, &[x, w]);
-    let new = g.add(Op::Reshape { shape }, &[new]).expect("as many elements as before");
+    let new = put(g, id, Op::Matmul {}, &[x, w], a);
     g.replace(result, new);
     Some("flat_matmul")
 }
