@@ -22,7 +22,10 @@ pub fn measure(model: &ModelProto) -> Times {
     let (mut graph, t) = timed(|| model.graph.clone());
     times.push(("clone".into(), t));
     let mut driver = Driver::new(&passes);
-    let (_, whole) = timed(|| pipeline::optimize(&mut driver, &mut graph));
+    // Passes are timed by the clock, so what is left for verification is too.
+    let start = Instant::now();
+    pipeline::optimize(&mut driver, &mut graph);
+    let whole = start.elapsed().as_secs_f64();
     let mut total = 0.0;
     for timing in driver.timings() {
         let seconds = timing.time.as_secs_f64();
