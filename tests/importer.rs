@@ -1,6 +1,7 @@
 //! The importer on models built for the purpose: what real files do that the standard does not say, and what
 //! hostile files do.
 #[path = "importer/build.rs"]
+#[allow(dead_code)]
 mod build;
 
 use build::*;

@@ -2,8 +2,11 @@
 use crate::build::*;
 use onnx_protobuf::{ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
+/// A model of so many nodes.
+type Make = fn(usize) -> ModelProto;
+
 /// The kinds of models, by name, and what each stresses.
-pub const KINDS: &[(&str, fn(usize) -> ModelProto)] = &[
+pub const KINDS: &[(&str, Make)] = &[
     ("chain", chain),
     ("wide", wide),
     ("outputs", outputs),

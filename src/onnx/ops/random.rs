@@ -112,7 +112,7 @@ fn dropout(cx: &mut Context) -> Built<Vec<Value>> {
     if let Some(training) = training.filter(|&t| !is_zero(cx, t))
         && !ratio.is_some_and(|r| is_zero(cx, r))
     {
-        let ratio = ratio.map_or_else(|| cx.scalar(DType::F32, 0.5), |r| r);
+        let ratio = ratio.unwrap_or_else(|| cx.scalar(DType::F32, 0.5));
         return dropped(cx, x, ratio, training);
     }
     let mut results = vec![x];
