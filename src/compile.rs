@@ -3,6 +3,7 @@ use crate::onnx::{ImportOptions, Model};
 use crate::pipeline;
 use sardonyx_codegen::compile::{CompileError, CompileOptions, Progress, Report};
 use sardonyx_codegen::toolchain::cache::Cache;
+use sardonyx_codegen::toolchain::gpu::Tools;
 use sardonyx_ir::Graph;
 use sardonyx_ir::rewrite::{Miss, Trace};
 use sardonyx_passes::{Driver, Timing};
@@ -19,6 +20,8 @@ pub struct Options {
     pub jobs: Option<usize>,
     /// Directory of the code-object cache; no cache if none.
     pub cache: Option<PathBuf>,
+    /// What compiling for GPUs may use.
+    pub tools: Tools,
     /// Whether kernel sources are kept in the program.
     pub keep_source: bool,
     /// Stop after so many rewrites.
@@ -34,6 +37,7 @@ impl Default for Options {
             targets: vec!["cpu".into()],
             jobs: None,
             cache: None,
+            tools: Tools::default(),
             keep_source: false,
             stop_after: None,
             explain: None,
@@ -122,6 +126,7 @@ pub fn generate(
         targets: options.targets.clone(),
         jobs: options.jobs.unwrap_or(0),
         cache: cache.as_ref(),
+        tools: Some(&options.tools),
         keep_source: options.keep_source,
         golden: None,
         progress,

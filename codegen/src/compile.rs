@@ -4,7 +4,7 @@ use crate::kernel::Kernel;
 use crate::lower::{self, Lowered, Unsupported};
 use crate::plan::{self, Plan};
 use crate::target::{GpuSpec, Target, TargetSpec};
-use crate::toolchain::{self, Options, ToolchainError, cache::Cache};
+use crate::toolchain::{self, Options, ToolchainError, cache::Cache, gpu::Tools};
 use crate::unit::Unit;
 use sardonyx_ir::{Graph, Op};
 use sardonyx_runtime::manifest::{Constraint, Place, Port};
@@ -23,6 +23,8 @@ pub struct CompileOptions<'a> {
     pub jobs: usize,
     /// Where code objects are kept between runs.
     pub cache: Option<&'a Cache>,
+    /// What compiling for GPUs may use; what it finds itself if none.
+    pub tools: Option<&'a Tools>,
     /// Whether the program keeps the text of the graph and of its kernels.
     pub keep_source: bool,
     /// Inputs with the outputs they should give, and the absolute and relative tolerance, for the self-test.
@@ -179,7 +181,8 @@ pub fn compile(graph: &Graph, options: &CompileOptions<'_>) -> Result<(Vec<u8>, 
     describe(graph, &mut builder);
     for (spec, one) in &lowered {
         let compiling = |done, kernels| progress(Progress::Compiling { done, kernels });
-        let how = Options { jobs: options.jobs, cache: options.cache, progress: Some(&compiling) };
+        let (jobs, cache, tools) = (options.jobs, options.cache, options.tools);
+        let how = Options { jobs, cache, tools, progress: Some(&compiling) };
         let objects = toolchain::compile(&one.units, spec, &how)?;
         let Plan { mut program, weights } = plan::plan(one, &objects.places);
         let weights: Vec<usize> = weights

@@ -23,10 +23,24 @@ pub enum ToolchainError {
     #[error("this build of the compiler has no LLVM: it was built without the feature `cpu`")]
     NoLlvm,
     /// There is no compiler for the GPU here.
-    #[error("no compiler for {arch} is here")]
+    #[error("no compiler for {arch} is here: {reason}")]
     NoGpuToolchain {
         /// The instruction set.
         arch: String,
+        /// What was looked for.
+        reason: String,
+    },
+    /// A GPU's compiler refused a kernel.
+    #[error("{toolchain} for {arch}, kernel {kernel}: {message}")]
+    Gpu {
+        /// The instruction set.
+        arch: String,
+        /// The compiler and its version.
+        toolchain: String,
+        /// The kernel.
+        kernel: String,
+        /// What the compiler says.
+        message: String,
     },
     /// LLVM refused the text.
     #[error("LLVM: {message} (in the module of {kernels})")]
@@ -45,6 +59,8 @@ pub struct Options<'a> {
     pub jobs: usize,
     /// Where objects are kept between runs.
     pub cache: Option<&'a Cache>,
+    /// What compiling for GPUs may use; what it finds itself if none.
+    pub tools: Option<&'a gpu::Tools>,
     /// Is told how many of how many kernels are compiled.
     pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
 }
@@ -100,17 +116,25 @@ fn cpu_objects(
         options.progress.iter().for_each(|f| f(done, unique.len()));
         Ok(object)
     };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs).build();
-    let objects = match pool {
-        Ok(pool) => pool.install(|| groups.par_iter().map(compile).collect::<Result<Vec<_>, _>>())?,
-        Err(_) => groups.iter().map(compile).collect::<Result<Vec<_>, _>>()?,
-    };
+    let objects = parallel(options.jobs, &groups, compile)?;
     let mut object_of = vec![0; unique.len()];
     for (g, group) in groups.iter().enumerate() {
         group.iter().for_each(|&i| object_of[i] = g);
     }
     let places = which.iter().map(|&i| (object_of[i], unique[i].name.clone())).collect();
     Ok(Objects { objects, places, kernels: unique.len(), cached: cached.into_inner() })
+}
+
+/// The results of `f` on all items, on so many threads (0: one per processor).
+fn parallel<T: Sync, R: Send>(
+    jobs: usize,
+    items: &[T],
+    f: impl Fn(&T) -> Result<R, ToolchainError> + Sync,
+) -> Result<Vec<R>, ToolchainError> {
+    match rayon::ThreadPoolBuilder::new().num_threads(jobs).build() {
+        Ok(pool) => pool.install(|| items.par_iter().map(&f).collect()),
+        Err(_) => items.iter().map(f).collect(),
+    }
 }
 
 /// The distinct units, renamed so that their names differ, and which of them each unit is.

@@ -31,7 +31,7 @@ fn objects_do_not_depend_on_threads_or_the_cache() {
     let directory = std::env::temp_dir().join(format!("sardonyx-objects-{}", std::process::id()));
     let cache = Cache::new(&directory);
     let build = |jobs, cache| {
-        toolchain::compile(&units, &target, &Options { jobs, cache, progress: None }).unwrap().objects
+        toolchain::compile(&units, &target, &Options { jobs, cache, ..Options::default() }).unwrap().objects
     };
     let one = build(1, None);
     assert!(one == build(3, None) && one == build(2, Some(&cache)));

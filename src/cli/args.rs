@@ -34,6 +34,13 @@ pub enum Verb {
     Doctor,
     /// Look at or clean the code-object cache.
     Cache(Cache),
+    /// Answer requests of a compiling process: run a GPU's run-time compiler.
+    #[command(hide = true)]
+    CompileWorker {
+        /// NVRTC's library.
+        #[arg(long)]
+        nvrtc_library: Option<PathBuf>,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -81,6 +88,9 @@ pub struct BuildArgs {
     /// Stop after N rewrites (for finding the rewrite that breaks a model).
     #[arg(long, value_name = "N")]
     pub stop_after: Option<usize>,
+    /// NVRTC's library, for cuda targets (default: NVRTC_DYLIB_PATH, then the loader's search path).
+    #[arg(long, value_name = "FILE")]
+    pub nvrtc_library: Option<PathBuf>,
 }
 
 /// A device to run on.
@@ -123,7 +133,7 @@ pub struct Compile {
     /// The program file to write.
     #[arg(short, long, value_name = "M.sdx")]
     pub output: PathBuf,
-    /// Targets, such as cpu or cpu:x86-64-v3 (see `sardonyx targets`).
+    /// Targets, such as cpu, cpu:x86-64-v3, hip:gfx942 or cuda:sm_90 (see `sardonyx targets`).
     #[arg(long, value_delimiter = ',', default_value = "cpu")]
     pub target: Vec<String>,
     #[command(flatten)]
@@ -132,7 +142,7 @@ pub struct Compile {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub build: BuildArgs,
-    /// Write a stage for reading: `ir|kernels|nest|llvm|dot DIR`.
+    /// Write a stage for reading: `ir|kernels|nest|llvm|hip|dot DIR`.
     #[arg(long, num_args = 2, value_names = ["STAGE", "DIR"])]
     pub emit: Vec<String>,
     /// Print the graph after a pass, or after all of them, to stderr.

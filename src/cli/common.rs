@@ -7,6 +7,7 @@ use crate::onnx::{ImportOptions, Model};
 use crate::ort::Level;
 use anyhow::anyhow;
 use comfy_table::{ContentArrangement, Table, presets};
+use sardonyx_codegen::toolchain::gpu::Tools;
 use sardonyx_runtime::{Device, Program, Session};
 use sardonyx_tensor::{Dim, Tensor};
 use std::collections::BTreeMap;
@@ -87,7 +88,17 @@ pub fn options(build: &BuildArgs) -> Options {
         jobs: build.jobs,
         cache: build.cache.clone().or_else(default_cache),
         stop_after: build.stop_after,
+        tools: tools(build.nvrtc_library.clone()),
         ..Options::default()
+    }
+}
+
+/// What compiling for GPUs uses: this binary as worker process, and NVRTC where the user says it is.
+pub fn tools(nvrtc: Option<PathBuf>) -> Tools {
+    let worker = std::env::current_exe().ok().and_then(|path| path.to_str().map(String::from));
+    Tools {
+        worker: worker.map(|path| vec![path, "compile-worker".into()]).unwrap_or_default(),
+        nvrtc: nvrtc.or_else(|| std::env::var_os("NVRTC_DYLIB_PATH").map(PathBuf::from)),
     }
 }
 

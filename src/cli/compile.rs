@@ -119,10 +119,18 @@ fn emit(stage: &str, dir: &Path, graph: &Graph, options: &Options) -> Outcome {
     let files: Vec<(String, String)> = match stage {
         "ir" => vec![("graph.ir".into(), graph.to_string())],
         "dot" => vec![("graph.dot".into(), super::dump::dot(graph))],
-        "kernels" | "nest" | "llvm" => super::dump::stages(graph, &options.targets[0], stage)?,
+        "kernels" | "nest" => super::dump::stages(graph, &options.targets[0], stage)?,
+        "llvm" | "hip" => {
+            let fits = |t: &&String| t.starts_with("cpu") == (stage == "llvm");
+            let kind = if stage == "llvm" { "cpu" } else { "hip or cuda" };
+            let target = options.targets.iter().find(fits);
+            let target =
+                target.ok_or_else(|| Failure::Usage(anyhow!("--emit {stage}: no {kind} target is given")))?;
+            super::dump::stages(graph, target, "source")?
+        }
         _ => {
             return Err(Failure::Usage(anyhow!(
-                "--emit {stage}: the stages are ir, kernels, nest, llvm, dot"
+                "--emit {stage}: the stages are ir, kernels, nest, llvm, hip, dot"
             )));
         }
     };

@@ -1,6 +1,8 @@
 //! `doctor`: which devices, libraries and toolchains are here, and what is missing for what.
 use super::Outcome;
 use super::common;
+use sardonyx_codegen::target::Platform;
+use sardonyx_codegen::toolchain::gpu::{Clang, Compiler};
 use std::path::Path;
 
 pub(super) fn doctor() -> Outcome {
@@ -11,6 +13,14 @@ pub(super) fn doctor() -> Outcome {
     row("CPU", cpu(), "running cpu programs");
     row("LLVM", llvm(), "compiling for cpu targets");
     row("ONNX Runtime", onnx_runtime(), "verify and perf --against ort");
+    let compiler = |platform| match Compiler::load(platform, common::tools(None).nvrtc.as_deref()) {
+        Ok(compiler) => compiler.version(),
+        Err(reason) => format!("missing: {reason}"),
+    };
+    row("hiprtc", compiler(Platform::Hip), "compiling for hip targets that it knows");
+    let clang = Clang::find().map_or("missing: packages clang-19 and lld-19".into(), |clang| clang.version);
+    row("clang", clang, "compiling for all other hip targets");
+    row("NVRTC", compiler(Platform::Cuda), "compiling for cuda targets");
     row("GPU devices", "not supported by this version".into(), "running hip and cuda programs");
     println!("{table}");
     Ok(())

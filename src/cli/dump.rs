@@ -29,7 +29,7 @@ pub(super) fn dump(args: &Dump) -> Outcome {
     let stage = match args.stage {
         Stage::Kernels => "kernels",
         Stage::Nests => "nest",
-        _ => "llvm",
+        _ => "source",
     };
     for (name, text) in stages(&graph, &args.target, stage)? {
         println!("// {name}\n{text}");
@@ -91,12 +91,13 @@ fn dump_program(args: &Dump) -> Outcome {
 pub(super) fn stages(graph: &Graph, target: &str, stage: &str) -> Result<Vec<(String, String)>, Failure> {
     let kernels = sardonyx_codegen::compile::kernels(graph, target).map_err(Failure::compile)?;
     let file = |name: &str, ending: &str| format!("{name}.{ending}");
+    let source = if target.starts_with("cpu") { "ll" } else { "hip" };
     Ok(kernels
         .into_iter()
         .map(|k| match stage {
             "kernels" => (file(&k.name, "kernel"), format!("{}\n{}\n", k.launches.join("\n"), k.kernel)),
             "nest" => (file(&k.name, "nest"), k.nest),
-            _ => (file(&k.name, "ll"), k.source),
+            _ => (file(&k.name, source), k.source),
         })
         .collect())
 }

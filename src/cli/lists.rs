@@ -23,6 +23,9 @@ pub(super) fn targets() -> Outcome {
     for cpu in target::CPUS {
         table.add_row(vec![format!("cpu:{}", cpu.name), cpu.about.to_string()]);
     }
+    for gpu in target::GPUS {
+        table.add_row(vec![format!("{}:{}", gpu.platform.name(), gpu.arch), gpu.about.to_string()]);
+    }
     println!("{table}");
     Ok(())
 }

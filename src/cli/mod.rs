@@ -13,6 +13,7 @@ mod verify;
 
 use args::{Cli, Verb};
 use clap::{CommandFactory, Parser};
+use sardonyx_codegen::toolchain::gpu::{self, Tools};
 use std::fmt;
 
 /// Why the command ended without success; decides the exit code.
@@ -98,6 +99,10 @@ fn dispatch(cli: Cli) -> Outcome {
         Verb::Targets => lists::targets(),
         Verb::Doctor => doctor::doctor(),
         Verb::Cache(a) => cache::cache(&a),
+        Verb::CompileWorker { nvrtc_library } => {
+            let tools = Tools { nvrtc: nvrtc_library, ..Tools::default() };
+            gpu::serve(&tools, std::io::stdin().lock(), std::io::stdout().lock()).map_err(Failure::run)
+        }
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "sardonyx", &mut std::io::stdout());
             Ok(())

@@ -1,17 +1,167 @@
-//! Code objects of GPUs: one per distinct kernel, cached by text and toolchain.
+//! Code objects of GPUs: one per distinct kernel, cached by text, GPU and toolchain.
+//!
+//! AMD: hiprtc where it knows the GPU, else clang as a command. NVIDIA: NVRTC. None of them needs a GPU.
+mod clang;
+mod rtc;
+mod sys;
+mod worker;
+
+pub use clang::Clang;
+pub use rtc::Compiler;
+pub use worker::serve;
+
+use super::cache::Cache;
 use super::{Objects, Options, ToolchainError};
 use crate::emit;
-use crate::target::GpuSpec;
+use crate::target::{GpuSpec, Platform};
 use crate::unit::Unit;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use worker::Worker;
+
+/// What compiling for GPUs may use beside what it finds.
+#[derive(Clone, Default, Debug)]
+pub struct Tools {
+    /// A command that calls [`serve`] on its standard input and output, for compilations beside each other and
+    /// safe from crashes; without it run-time compilers are called in this process.
+    pub worker: Vec<String>,
+    /// NVRTC's library, if the loader does not find it by name.
+    pub nvrtc: Option<PathBuf>,
+}
+
+/// The compiler of one GPU.
+enum Toolchain {
+    Rtc(Compiler),
+    Clang(Clang),
+}
+
+impl Toolchain {
+    fn find(target: &GpuSpec, tools: &Tools) -> Result<Toolchain, ToolchainError> {
+        let compiler = Compiler::load(target.platform, tools.nvrtc.as_deref());
+        let reason = match (compiler, target.platform) {
+            (Ok(compiler), _) if compiler.knows(target) => return Ok(Toolchain::Rtc(compiler)),
+            (Ok(compiler), _) => format!("{} does not know it", compiler.version()),
+            (Err(reason), Platform::Cuda) => {
+                format!(
+                    "NVRTC: {reason}; it is part of CUDA and of PyPI's nvidia-cuda-nvrtc (--nvrtc-library FILE)"
+                )
+            }
+            (Err(reason), Platform::Hip) => format!("hiprtc: {reason}"),
+        };
+        if target.platform == Platform::Hip {
+            match Clang::find() {
+                Some(clang) if clang.knows(target) => return Ok(Toolchain::Clang(clang)),
+                Some(clang) => {
+                    let reason =
+                        format!("{reason}; {} is too old, it takes LLVM {}", clang.version, target.llvm);
+                    return Err(ToolchainError::NoGpuToolchain { arch: target.arch.into(), reason });
+                }
+                None => {}
+            }
+        }
+        let hint = if target.platform == Platform::Hip {
+            format!(
+                "{reason}; no clang of LLVM {} or newer (packages clang-19 and lld-19)",
+                target.llvm.max(19)
+            )
+        } else {
+            reason
+        };
+        Err(ToolchainError::NoGpuToolchain { arch: target.arch.into(), reason: hint })
+    }
+
+    fn version(&self) -> String {
+        match self {
+            Toolchain::Rtc(compiler) => compiler.version(),
+            Toolchain::Clang(clang) => clang.version.clone(),
+        }
+    }
+}
+
+/// Compiles kernels one by one.
+struct Job<'a> {
+    target: &'a GpuSpec,
+    toolchain: Toolchain,
+    version: String,
+    tools: &'a Tools,
+    cache: Option<&'a Cache>,
+    /// Workers that have nothing to do.
+    idle: Mutex<Vec<Worker>>,
+    /// Held while a run-time compiler runs in this process.
+    alone: Mutex<()>,
+}
+
+impl Job<'_> {
+    /// The code object of a unit, and whether it came from the cache.
+    fn object(&self, unit: &Unit) -> Result<(Vec<u8>, bool), ToolchainError> {
+        let text = emit::hip::text(unit, self.target);
+        let key = Cache::key(&[&text, self.target.arch, &self.version, env!("CARGO_PKG_VERSION")]);
+        if let Some(object) = self.cache.and_then(|cache| cache.get(&key)) {
+            return Ok((object, true));
+        }
+        let name = emit::hip::symbol(unit.name());
+        let object = self.compile(&name, &text).map_err(|message| ToolchainError::Gpu {
+            arch: self.target.arch.into(),
+            toolchain: self.version.clone(),
+            kernel: unit.name().into(),
+            message,
+        })?;
+        if let Some(cache) = self.cache {
+            cache.put(&key, &object);
+        }
+        Ok((object, false))
+    }
+
+    fn compile(&self, name: &str, text: &str) -> Result<Vec<u8>, String> {
+        let compiler = match &self.toolchain {
+            Toolchain::Clang(clang) => return clang.compile(self.target, name, text),
+            Toolchain::Rtc(compiler) => compiler,
+        };
+        if self.tools.worker.is_empty() {
+            let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+            return compiler.compile(self.target, name, text);
+        }
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let start = || Worker::start(&self.tools.worker, self.tools.nvrtc.as_deref());
+        let mut worker =
+            idle.map_or_else(start, Ok).map_err(|error| format!("the worker process: {error}"))?;
+        let compiled = worker.compile(self.target, name, text);
+        let compiled =
+            compiled.map_err(|error| format!("the compiler ended while it compiled this ({error})"))?;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+        compiled
+    }
+}
 
 /// The code objects of distinct units; `which` says which of them each unit of the program is.
 pub(super) fn objects(
     unique: &[Unit],
     which: &[usize],
     target: &GpuSpec,
-    _options: &Options<'_>,
+    options: &Options<'_>,
 ) -> Result<Objects, ToolchainError> {
-    let _texts: Vec<String> = unique.iter().map(|unit| emit::hip::text(unit, target)).collect();
-    let _ = which;
-    Err(ToolchainError::NoGpuToolchain { arch: target.arch.to_string() })
+    let found = Tools::default();
+    let tools = options.tools.unwrap_or(&found);
+    let toolchain = Toolchain::find(target, tools)?;
+    let job = Job {
+        target,
+        version: toolchain.version(),
+        toolchain,
+        tools,
+        cache: options.cache,
+        idle: Mutex::default(),
+        alone: Mutex::default(),
+    };
+    let (done, cached) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let compile = |unit: &Unit| {
+        let (object, hit) = job.object(unit)?;
+        cached.fetch_add(usize::from(hit), Ordering::Relaxed);
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        options.progress.iter().for_each(|f| f(done, unique.len()));
+        Ok(object)
+    };
+    let objects = super::parallel(options.jobs, unique, compile)?;
+    let places = which.iter().map(|&k| (k, emit::hip::symbol(unique[k].name()))).collect();
+    Ok(Objects { objects, places, kernels: unique.len(), cached: cached.into_inner() })
 }
