@@ -22,7 +22,19 @@ const BORDERS: &[(&str, &[&str], &[&str])] = &[
     (
         "codegen",
         &["sardonyx-ir", "sardonyx-runtime", "sardonyx-tensor"],
-        &["blake3", "half", "inkwell", "libloading", "rayon", "serde", "serde_json", "smallvec", "thiserror"],
+        &[
+            "blake3",
+            "half",
+            "inkwell",
+            "libloading",
+            "object",
+            "rayon",
+            "rmpv",
+            "serde",
+            "serde_json",
+            "smallvec",
+            "thiserror",
+        ],
     ),
     ("examples/embed", &["sardonyx-runtime"], &[]),
 ];

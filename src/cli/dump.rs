@@ -4,6 +4,8 @@ use super::common;
 use super::{Failure, Outcome};
 use crate::compile::{self, Options};
 use anyhow::anyhow;
+use sardonyx_codegen::target::{GpuSpec, Platform};
+use sardonyx_codegen::toolchain::{self, cache::Cache};
 use sardonyx_ir::{Graph, Op, text};
 use sardonyx_runtime::Program;
 use std::fmt::Write;
@@ -31,8 +33,17 @@ pub(super) fn dump(args: &Dump) -> Outcome {
         Stage::Nests => "nest",
         _ => "source",
     };
-    for (name, text) in stages(&graph, &args.target, stage)? {
-        println!("// {name}\n{text}");
+    let texts = stages(&graph, &args.target, stage)?;
+    let notes = match GpuSpec::named(&args.target).filter(|_| args.stage == Stage::Kernels) {
+        Some(gpu) if gpu.platform == Platform::Hip => resources(&graph, gpu, &options)?,
+        _ => Vec::new(),
+    };
+    for (k, (name, text)) in texts.into_iter().enumerate() {
+        println!("// {name}");
+        if let Some(note) = notes.get(k) {
+            println!("// {note}");
+        }
+        println!("{text}");
     }
     Ok(())
 }
@@ -85,6 +96,17 @@ fn dump_program(args: &Dump) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// What each kernel takes of an AMD GPU.
+fn resources(graph: &Graph, gpu: &GpuSpec, options: &Options) -> Result<Vec<String>, Failure> {
+    let kernels = sardonyx_codegen::compile::kernels(graph, &options.targets[0]).map_err(Failure::compile)?;
+    let texts: Vec<String> = kernels.into_iter().map(|kernel| kernel.source).collect();
+    let cache = options.cache.as_ref().map(Cache::new);
+    let (jobs, cache, tools) = (options.jobs.unwrap_or(0), cache.as_ref(), Some(&options.tools));
+    let how = toolchain::Options { jobs, cache, tools, progress: None };
+    let found = toolchain::gpu::resources(&texts, gpu, &how).map_err(Failure::compile)?;
+    Ok(found.iter().map(|r| r.line(gpu)).collect())
 }
 
 /// One stage of every kernel: file name and text.

@@ -58,40 +58,48 @@ pub struct GpuSpec {
     pub matrix: Matrix,
     /// Compute units (streaming multiprocessors) of a usual part.
     pub units: u32,
+    /// Vector registers of a lane of a SIMD, all waves together; 0 where they are not counted here.
+    pub registers: u32,
+    /// A wave takes a multiple of this many.
+    pub register_granule: u32,
+    /// Most waves of a SIMD.
+    pub waves: u32,
     /// The oldest LLVM that compiles for it; 0 where NVRTC does.
     pub llvm: u32,
 }
 
-macro_rules! gpus { ($($platform:ident $arch:literal wave $wave:literal shared $shared:literal $matrix:expr, units $units:literal llvm $llvm:literal $about:literal;)*) => {
+macro_rules! gpus { ($($platform:ident $arch:literal wave $wave:literal shared $shared:literal $matrix:expr, units $units:literal registers $registers:literal by $granule:literal waves $waves:literal llvm $llvm:literal $about:literal;)*) => {
     /// The GPUs known by name.
     pub const GPUS: &[GpuSpec] = &[$(GpuSpec {
         platform: Platform::$platform, arch: $arch, about: $about, wave: $wave, shared_bytes: $shared << 10,
-        max_threads: 1024, matrix: $matrix, units: $units, llvm: $llvm,
+        max_threads: 1024, matrix: $matrix, units: $units, registers: $registers,
+        register_granule: $granule, waves: $waves, llvm: $llvm,
     }),*];
 } }
 
 // Waves, LDS and matrix units as LLVM's "User Guide for AMDGPU Backend" and NVIDIA's "CUDA C++ Programming
-// Guide" give them; compute units are those of the largest part sold.
+// Guide" give them; compute units are those of the largest part sold. Registers and waves of a SIMD
+// as LLVM 19 allocates them (`GCNSubtarget`); the generic targets count those of the smallest part.
 gpus! {
-    Hip "gfx908"  wave 64 shared 64 Matrix::Mfma { bf16_1k: false }, units 120 llvm 15 "Instinct MI100";
-    Hip "gfx90a"  wave 64 shared 64 Matrix::Mfma { bf16_1k: true }, units 104 llvm 15 "Instinct MI210, MI250";
-    Hip "gfx942"  wave 64 shared 64 Matrix::Mfma { bf16_1k: true }, units 304 llvm 17 "Instinct MI300, MI325";
-    Hip "gfx950"  wave 64 shared 160 Matrix::Mfma { bf16_1k: true }, units 256 llvm 20 "Instinct MI350, MI355";
-    Hip "gfx1030" wave 32 shared 64 Matrix::None, units 80 llvm 15 "Radeon RX 6800, 6900";
-    Hip "gfx1100" wave 32 shared 64 Matrix::Wmma3, units 96 llvm 16 "Radeon RX 7900";
-    Hip "gfx1101" wave 32 shared 64 Matrix::Wmma3, units 60 llvm 16 "Radeon RX 7700, 7800";
-    Hip "gfx1102" wave 32 shared 64 Matrix::Wmma3, units 32 llvm 16 "Radeon RX 7600";
-    Hip "gfx1151" wave 32 shared 64 Matrix::Wmma3, units 40 llvm 17 "Ryzen AI Max (Radeon 8060S)";
-    Hip "gfx1200" wave 32 shared 64 Matrix::Wmma4, units 32 llvm 18 "Radeon RX 9060";
-    Hip "gfx1201" wave 32 shared 64 Matrix::Wmma4, units 64 llvm 18 "Radeon RX 9070";
-    Hip "gfx9-generic"     wave 64 shared 64 Matrix::None, units 60 llvm 19 "any Vega: gfx900 to gfx90c";
-    Hip "gfx10-3-generic"  wave 32 shared 64 Matrix::None, units 40 llvm 19 "any RDNA 2: gfx1030 to gfx1036";
-    Hip "gfx11-generic"    wave 32 shared 64 Matrix::Wmma3, units 40 llvm 19 "any RDNA 3: gfx1100 to gfx1153";
-    Hip "gfx12-generic"    wave 32 shared 64 Matrix::Wmma4, units 40 llvm 19 "any RDNA 4: gfx1200, gfx1201";
-    Cuda "sm_80"  wave 32 shared 163 Matrix::Mma, units 108 llvm 0 "A100";
-    Cuda "sm_86"  wave 32 shared 99 Matrix::Mma, units 84 llvm 0 "RTX 30, A10";
-    Cuda "sm_89"  wave 32 shared 99 Matrix::Mma, units 128 llvm 0 "RTX 40, L4, L40";
-    Cuda "sm_90"  wave 32 shared 227 Matrix::Wgmma, units 132 llvm 0 "H100, H200";
+    Hip "gfx908"  wave 64 shared 64 Matrix::Mfma { bf16_1k: false }, units 120 registers 256 by 4 waves 10 llvm 15 "Instinct MI100";
+    Hip "gfx90a"  wave 64 shared 64 Matrix::Mfma { bf16_1k: true }, units 104 registers 512 by 8 waves 8 llvm 15 "Instinct MI210, MI250";
+    Hip "gfx942"  wave 64 shared 64 Matrix::Mfma { bf16_1k: true }, units 304 registers 512 by 8 waves 8 llvm 17 "Instinct MI300, MI325";
+    Hip "gfx950"  wave 64 shared 160 Matrix::Mfma { bf16_1k: true }, units 256 registers 512 by 8 waves 8 llvm 20 "Instinct MI350, MI355";
+    Hip "gfx1030" wave 32 shared 64 Matrix::None, units 80 registers 1024 by 16 waves 16 llvm 15 "Radeon RX 6800, 6900";
+    Hip "gfx1100" wave 32 shared 64 Matrix::Wmma3, units 96 registers 1536 by 24 waves 16 llvm 16 "Radeon RX 7900";
+    Hip "gfx1101" wave 32 shared 64 Matrix::Wmma3, units 60 registers 1536 by 24 waves 16 llvm 16 "Radeon RX 7700, 7800";
+    Hip "gfx1102" wave 32 shared 64 Matrix::Wmma3, units 32 registers 1024 by 16 waves 16 llvm 16 "Radeon RX 7600";
+    Hip "gfx1151" wave 32 shared 64 Matrix::Wmma3, units 40 registers 1536 by 24 waves 16 llvm 17 "Ryzen AI Max (Radeon 8060S)";
+    Hip "gfx1200" wave 32 shared 64 Matrix::Wmma4, units 32 registers 1536 by 24 waves 16 llvm 18 "Radeon RX 9060";
+    Hip "gfx1201" wave 32 shared 64 Matrix::Wmma4, units 64 registers 1536 by 24 waves 16 llvm 18 "Radeon RX 9070";
+    Hip "gfx9-generic"     wave 64 shared 64 Matrix::None, units 60 registers 256 by 4 waves 10 llvm 19 "any Vega: gfx900 to gfx90c";
+    Hip "gfx10-3-generic"  wave 32 shared 64 Matrix::None, units 40 registers 1024 by 16 waves 16 llvm 19 "any RDNA 2: gfx1030 to gfx1036";
+    Hip "gfx11-generic"    wave 32 shared 64 Matrix::Wmma3, units 40 registers 1024 by 16 waves 16 llvm 19 "any RDNA 3: gfx1100 to gfx1153";
+    Hip "gfx12-generic"    wave 32 shared 64 Matrix::Wmma4, units 40 registers 1536 by 24 waves 16 llvm 19 "any RDNA 4: gfx1200, gfx1201";
+    Cuda "sm_80"  wave 32 shared 163 Matrix::Mma, units 108 registers 0 by 1 waves 0 llvm 0 "A100";
+    Cuda "sm_86"  wave 32 shared 99 Matrix::Mma, units 84 registers 0 by 1 waves 0 llvm 0 "RTX 30, A10";
+    Cuda "sm_89"  wave 32 shared 99 Matrix::Mma, units 128 registers 0 by 1 waves 0 llvm 0 "RTX 40, L4, L40";
+    Cuda "sm_90"  wave 32 shared 227 Matrix::Wgmma, units 132 registers 0 by 1 waves 0 llvm 0 "H100, H200";
 }
 
 impl GpuSpec {

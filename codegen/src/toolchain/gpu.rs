@@ -2,6 +2,7 @@
 //!
 //! AMD: hiprtc where it knows the GPU, else clang as a command. NVIDIA: NVRTC. None of them needs a GPU.
 mod clang;
+pub mod resources;
 mod rtc;
 mod sys;
 mod worker;
@@ -15,6 +16,7 @@ use super::{Objects, Options, ToolchainError};
 use crate::emit;
 use crate::target::{GpuSpec, Platform};
 use crate::unit::Unit;
+use resources::Resources;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -92,19 +94,24 @@ struct Job<'a> {
     alone: Mutex<()>,
 }
 
-impl Job<'_> {
-    /// The code object of a unit, and whether it came from the cache.
-    fn object(&self, unit: &Unit) -> Result<(Vec<u8>, bool), ToolchainError> {
-        let text = emit::hip::text(unit, self.target);
-        let key = Cache::key(&[&text, self.target.arch, &self.version, env!("CARGO_PKG_VERSION")]);
+impl<'a> Job<'a> {
+    fn new(target: &'a GpuSpec, options: &Options<'a>, none: &'a Tools) -> Result<Job<'a>, ToolchainError> {
+        let tools = options.tools.unwrap_or(none);
+        let toolchain = Toolchain::find(target, tools)?;
+        let (version, cache) = (toolchain.version(), options.cache);
+        Ok(Job { target, version, toolchain, tools, cache, idle: Mutex::default(), alone: Mutex::default() })
+    }
+
+    /// The code object of a kernel's text, and whether it came from the cache.
+    fn object(&self, name: &str, text: &str) -> Result<(Vec<u8>, bool), ToolchainError> {
+        let key = Cache::key(&[text, self.target.arch, &self.version, env!("CARGO_PKG_VERSION")]);
         if let Some(object) = self.cache.and_then(|cache| cache.get(&key)) {
             return Ok((object, true));
         }
-        let name = emit::hip::symbol(unit.name());
-        let object = self.compile(&name, &text).map_err(|message| ToolchainError::Gpu {
+        let object = self.compile(name, text).map_err(|message| ToolchainError::Gpu {
             arch: self.target.arch.into(),
             toolchain: self.version.clone(),
-            kernel: unit.name().into(),
+            kernel: name.into(),
             message,
         })?;
         if let Some(cache) = self.cache {
@@ -141,21 +148,12 @@ pub(super) fn objects(
     target: &GpuSpec,
     options: &Options<'_>,
 ) -> Result<Objects, ToolchainError> {
-    let found = Tools::default();
-    let tools = options.tools.unwrap_or(&found);
-    let toolchain = Toolchain::find(target, tools)?;
-    let job = Job {
-        target,
-        version: toolchain.version(),
-        toolchain,
-        tools,
-        cache: options.cache,
-        idle: Mutex::default(),
-        alone: Mutex::default(),
-    };
+    let none = Tools::default();
+    let job = Job::new(target, options, &none)?;
     let (done, cached) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let compile = |unit: &Unit| {
-        let (object, hit) = job.object(unit)?;
+        let (name, text) = (emit::hip::symbol(unit.name()), emit::hip::text(unit, target));
+        let (object, hit) = job.object(&name, &text)?;
         cached.fetch_add(usize::from(hit), Ordering::Relaxed);
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         options.progress.iter().for_each(|f| f(done, unique.len()));
@@ -164,4 +162,29 @@ pub(super) fn objects(
     let objects = super::parallel(options.jobs, unique, compile)?;
     let places = which.iter().map(|&k| (k, emit::hip::symbol(unique[k].name()))).collect();
     Ok(Objects { objects, places, kernels: unique.len(), cached: cached.into_inner() })
+}
+
+/// What kernels, given as texts of [`emit::hip::text`], take of an AMD GPU.
+///
+/// # Errors
+/// When there is no compiler for it, or it refuses a text.
+pub fn resources(
+    texts: &[String],
+    target: &GpuSpec,
+    options: &Options<'_>,
+) -> Result<Vec<Resources>, ToolchainError> {
+    let none = Tools::default();
+    let job = Job::new(target, options, &none)?;
+    let of_text = |text: &String| {
+        let (object, _) = job.object("kernel", text)?;
+        let error = |message| ToolchainError::Gpu {
+            arch: target.arch.into(),
+            toolchain: job.version.clone(),
+            kernel: "kernel".into(),
+            message,
+        };
+        let mut kernels = resources::of_object(&object).map_err(error)?;
+        kernels.pop().ok_or_else(|| error("a code object without a kernel".into()))
+    };
+    super::parallel(options.jobs, texts, of_text)
 }
