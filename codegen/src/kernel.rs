@@ -14,6 +14,7 @@ pub mod window;
 use crate::nest::Nest;
 use crate::nests;
 use crate::target::{Target, TargetSpec};
+use crate::template;
 use crate::unit::Unit;
 use sardonyx_ir::{Op, Type};
 use sardonyx_tensor::Dim;
@@ -55,7 +56,10 @@ impl Kernel {
     pub fn unit(&self, name: &str, target: &Target) -> Result<Unit, String> {
         match target {
             Target::Cpu(spec) => self.nest(name, spec).map(Unit::Nest),
-            Target::Gpu(spec) => nests::gpu::items::nest(self, name, spec).map(Unit::Nest),
+            Target::Gpu(spec) => match template::instantiate(self, name, spec) {
+                Some(template) => Ok(Unit::Template(template)),
+                None => nests::gpu::items::nest(self, name, spec).map(Unit::Nest),
+            },
         }
     }
 

@@ -8,5 +8,6 @@ pub mod nest;
 pub mod nests;
 pub mod plan;
 pub mod target;
+pub mod template;
 pub mod toolchain;
 pub mod unit;

@@ -22,7 +22,11 @@ pub struct Loaded {
     library: libloading::Library,
 }
 
-/// The text of a unit with a function that runs all its blocks, one thread after the other.
+/// What runs the threads of a block that wait for each other.
+const FIBERS: &str = include_str!("../templates/host.hpp");
+
+/// The text of a unit with a function that runs all its blocks: the threads of a nest one after the other,
+/// those of a template as fibers.
 fn source(unit: &Unit, target: &GpuSpec) -> String {
     let (threads, _) = unit.block();
     let args = (0..unit.params()).map(|i| format!("Any{{args[{i}]}}"));
@@ -30,16 +34,28 @@ fn source(unit: &Unit, target: &GpuSpec) -> String {
     let scratch = (unit.scratch().known() != Some(0)).then(|| "scratch".to_string());
     let list = args.chain(dims).chain(scratch).collect::<Vec<_>>().join(", ");
     let (text, name) = (hip::text(unit, target), hip::symbol(unit.name()));
+    let (fibers, run) = match unit {
+        Unit::Nest(_) => (
+            "static void switch_to(long block, int thread); static void run_kernel();",
+            format!(
+                "for (i64 block = 0; block < blocks; block++)
+    for (u32 thread = 0; thread < {threads}; thread++) {{ switch_to(block, thread); run_kernel(); }}"
+            ),
+        ),
+        Unit::Template(_) => (FIBERS, format!("launch(blocks, {threads});")),
+    };
     format!(
-        "{text}
+        "{fibers}
+{text}
 struct Any {{ void* p; template <class T> operator T*() const {{ return (T*)p; }} }};
-extern \"C\" void launch_{name}(void** args, const i64* dims, u8* scratch, i64 blocks) {{
-  for (i64 block = 0; block < blocks; block++)
-    for (u32 thread = 0; thread < {threads}; thread++) {{
-      sardonyx_block = u32(block);
-      sardonyx_thread = thread;
-      {name}({list});
-    }}
+static void** args;
+static const i64* dims;
+static u8* scratch;
+static void switch_to(long block, int thread) {{ sardonyx_block = u32(block); sardonyx_thread = u32(thread); }}
+static void run_kernel() {{ {name}({list}); }}
+extern \"C\" void launch_{name}(void** a, const i64* d, u8* s, i64 blocks) {{
+  args = a, dims = d, scratch = s;
+  {run}
 }}
 "
     )

@@ -1,0 +1,18 @@
+//! Kernels as HIP text written by hand: `codegen/templates/*.hip` with the headers of `codegen/device/`, their
+//! parameters filled in here.
+//!
+//! A template serves the kernels whose layouts it was written for; for the others there is none.
+mod gemm;
+mod text;
+
+use crate::kernel::Kernel;
+use crate::target::GpuSpec;
+use crate::unit::Template;
+
+/// The template for a kernel on a GPU, where one applies.
+pub fn instantiate(kernel: &Kernel, name: &str, gpu: &GpuSpec) -> Option<Template> {
+    match kernel {
+        Kernel::Gemm(gemm) => gemm::template(gemm, name, gpu),
+        _ => None,
+    }
+}
