@@ -1,5 +1,6 @@
 //! Templates: their text compiles for every GPU that clang knows, with matrix instructions and without spills,
 //! and computes on the host what the kernel says.
+#![allow(clippy::unwrap_used)]
 use sardonyx_codegen::emit::hip;
 use sardonyx_codegen::kernel::Kernel;
 use sardonyx_codegen::kernel::contract::{Access, Epilogue, Gemm, Operand};

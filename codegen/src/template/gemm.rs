@@ -151,7 +151,7 @@ pub(super) fn template(gemm: &Gemm, name: &str, gpu: &GpuSpec) -> Option<Templat
     let _ = writeln!(text, "#define GEMM_PARAMETERS {}", declared.join(", "));
     let _ = writeln!(text, "#define GEMM_FIRST p{}\n#define GEMM_SECOND p{}", a.arg, b.arg);
 
-    let blocks = |size: &Dim, tile: i64| (size + Dim::from(tile - 1)).floor_div(&Dim::from(tile));
+    let blocks = |size: &Dim, tile: i64| (size + Dim::from(tile - 1)).floor_div(tile);
     Some(Template {
         name: name.into(),
         source: [TEXT[0], TEXT[1], &text, TEXT[2]].concat(),
