@@ -29,8 +29,9 @@ INLINE void barrier() {
     __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
 }
 #else
-// Whoever runs it defines barrier and shared_memory.
-#define INLINE inline
+// Whoever runs it defines barrier and shared_memory. Inlined always: functions of the same name in other kernels
+// have other constants.
+#define INLINE inline __attribute__((always_inline))
 #define BLOCK_KERNEL(threads) extern "C" void
 #define SHARED_MEMORY(name, bytes) unsigned char* name = shared_memory(bytes)
 #endif
