@@ -43,11 +43,11 @@ const BORDERS: &[(&str, &[&str], &[&str])] = &[
 const ONE_OWNER: &[(&str, &str)] =
     &[("petgraph", "ir/src/graph.rs"), ("inkwell", "codegen/src/toolchain/llvm.rs")];
 
-/// Files outside `runtime/src/{sys,elf,hip,cuda,cpu}` that may hold `unsafe`, each with its reason.
+/// Files outside `runtime/src/{sys,elf,gpu,cpu}` that may hold `unsafe`, each with its reason.
 const UNSAFE_ELSEWHERE: &[(&str, &str)] =
     &[("codegen/src/toolchain/gpu/sys.rs", "run-time compilers are C libraries")];
 
-const UNSAFE_IN_RUNTIME: &[&str] = &["sys", "elf", "hip", "cuda", "cpu"];
+const UNSAFE_IN_RUNTIME: &[&str] = &["sys", "elf", "gpu", "cpu"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

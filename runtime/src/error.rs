@@ -64,9 +64,24 @@ pub enum Error {
         /// What each target of the program lacks.
         reason: String,
     },
-    /// A device does not exist or is not known.
-    #[error("no device `{0}`: this runtime has `cpu`")]
-    NoDevice(String),
+    /// A device does not exist or is not known, or its driver cannot be used.
+    #[error("no device `{name}`: {reason}")]
+    NoDevice {
+        /// Its name.
+        name: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// A device refuses something, or has failed.
+    #[error("{device} cannot {what}: {reason}")]
+    Device {
+        /// The device.
+        device: String,
+        /// What it should have done.
+        what: String,
+        /// What its driver says.
+        reason: String,
+    },
     /// A code object cannot be loaded.
     #[error("cannot load the code of target {target}: {reason}")]
     Code {

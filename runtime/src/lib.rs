@@ -14,24 +14,28 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The border to machine code (pointers, mapping, relocation) is in `cpu` and `elf`; the rest is safe code.
+//! The border to machine code (pointers, mapping, relocation) is in `cpu` and `elf`, that to the drivers of GPUs
+//! in `sys` and `gpu`; the rest is safe code. Drivers are loaded at run time, where they are there.
 
 mod cpu;
 mod device;
 mod elf;
 mod error;
 mod golden;
+mod gpu;
 mod host;
 pub mod manifest;
 mod memory;
 pub mod plan;
 mod program;
 mod session;
+mod sys;
 
 pub use sardonyx_tensor as tensor;
 
 pub use cpu::MappedFile;
-pub use device::Device;
+pub use device::{Device, Platform};
 pub use error::{Error, Result};
+pub use gpu::{DeviceBuffer, DeviceInfo};
 pub use program::{Program, ProgramBuilder};
-pub use session::{Input, Output, Session, StepProfile};
+pub use session::{DeviceInput, DeviceOutput, Input, Output, Session, StepProfile};

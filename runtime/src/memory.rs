@@ -40,15 +40,23 @@ pub(crate) trait Memory {
     fn reverse(&mut self, buffer: BufferIndex, slice: usize, count: usize) -> Result<bool>;
 
     /// Makes scratch memory for a launch whose sizes were not known when the run began.
-    fn reserve_scratch(&mut self, launch: &Launch) -> Option<()>;
+    fn reserve_scratch(&mut self, launch: &Launch) -> Result<()>;
 
     /// Runs a kernel of the target on buffers.
     fn launch(&mut self, kernel: usize, buffers: &[BufferIndex], launch: &Launch) -> Done;
+
+    /// Starts measuring a launch or a copy; false where the host's clock measures it.
+    fn start_timing(&mut self) -> Result<bool>;
+
+    /// Ends measuring the step of this number.
+    fn stop_timing(&mut self, step: usize) -> Result<()>;
 }
 
 /// A launch, without its buffers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Launch<'a> {
+    /// The number of the step.
+    pub step: usize,
     /// The run-time dimension parameters.
     pub dims: &'a [i64],
     /// The number of work items; on a GPU of blocks.

@@ -18,15 +18,16 @@ mod check_steps;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use sardonyx_tensor::Tensor;
 
+use crate::Device;
 use crate::cpu::{self, Code, MappedFile};
 use crate::error::{Error, Result};
+use crate::gpu::{Context, Loaded};
 use crate::manifest::{self, Manifest, Port, TargetProgram};
 use crate::session::Session;
-use crate::{Device, device};
 
 pub use build::ProgramBuilder;
 
@@ -57,6 +58,8 @@ struct Inner {
     base: usize,
     /// The loaded code of each target.
     code: Vec<OnceLock<Arc<Code>>>,
+    /// What sessions on GPUs use, by target and device, as long as there are any.
+    loaded: Mutex<Vec<(usize, Device, Weak<Loaded>)>>,
 }
 
 /// The bytes of a program file, 64-byte aligned.
@@ -125,7 +128,8 @@ impl Program {
         }
         check::manifest(&manifest).map_err(bad)?;
         let code = manifest.targets.iter().map(|_| OnceLock::new()).collect();
-        let program = Program(Arc::new(Inner { file, manifest, bytes, base, code }));
+        let program =
+            Program(Arc::new(Inner { file, manifest, bytes, base, code, loaded: Mutex::default() }));
         for target in &program.0.manifest.targets {
             for &blob in &target.code {
                 program.check_sum(blob, &format!("the code of target {}", target.name))?;
@@ -163,8 +167,7 @@ impl Program {
     /// # Errors
     /// When the program was not compiled for the device, or its code cannot be loaded.
     pub fn session(&self, device: Device) -> Result<Session> {
-        let target = device::select(&self.0.manifest.targets, &device)?;
-        Session::new(self.clone(), target, device)
+        Session::new(self.clone(), device)
     }
 
     /// The file the program is from, for messages.
@@ -231,7 +234,7 @@ impl Program {
         start..start + size as usize
     }
 
-    /// The code of a target, loaded once for all sessions.
+    /// The code of a target for the CPU, loaded once for all sessions.
     pub(crate) fn code(&self, index: usize) -> Result<Arc<Code>> {
         if let Some(code) = self.0.code[index].get() {
             return Ok(code.clone());
@@ -240,6 +243,23 @@ impl Program {
         let objects = target.code.iter().map(|&blob| &self.bytes()[self.blob_range(blob)]);
         let code = cpu::load(target, objects)?;
         Ok(self.0.code[index].get_or_init(|| Arc::new(code)).clone())
+    }
+
+    /// The code and the weights of a target on a GPU, loaded once for all sessions there.
+    pub(crate) fn loaded(&self, index: usize, context: &Arc<Context>) -> Result<Arc<Loaded>> {
+        let device = &context.info.device;
+        let mut all = self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(.., loaded)| loaded.strong_count() > 0);
+        let found = all.iter().find(|(target, on, _)| (*target, on) == (index, device));
+        if let Some(loaded) = found.and_then(|(.., loaded)| loaded.upgrade()) {
+            return Ok(loaded);
+        }
+        let target = self.target(index);
+        let objects = target.code.iter().map(|&blob| &self.bytes()[self.blob_range(blob)]);
+        let weight = |index: usize| &self.bytes()[self.weight_range(index)];
+        let loaded = Arc::new(Loaded::new(context, target, objects, weight)?);
+        all.push((index, device.clone(), Arc::downgrade(&loaded)));
+        Ok(loaded)
     }
 }
 

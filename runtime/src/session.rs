@@ -2,6 +2,7 @@
 
 mod bind;
 mod cpu;
+mod gpu;
 mod late;
 mod profile;
 mod steps;
@@ -10,9 +11,9 @@ use std::sync::Arc;
 
 use sardonyx_tensor::{DType, Tensor};
 
-use crate::cpu::State;
-use crate::device::Device;
+use crate::device::{self, Device};
 use crate::error::{Error, Result};
+use crate::gpu::{Context, DeviceBuffer, Replays};
 use crate::manifest::{BufferIndex, Place, TargetProgram};
 use crate::memory::Memory;
 use crate::plan::Plan;
@@ -48,6 +49,28 @@ pub struct Output<'a> {
     pub bytes: &'a mut [u8],
 }
 
+/// An input on a GPU.
+#[derive(Debug, Clone, Copy)]
+pub struct DeviceInput<'a> {
+    /// The name of the input.
+    pub name: &'a str,
+    /// The element type.
+    pub dtype: DType,
+    /// The shape.
+    pub shape: &'a [usize],
+    /// The elements: row-major, as many bytes as the buffer has.
+    pub buffer: &'a DeviceBuffer,
+}
+
+/// An output on a GPU.
+#[derive(Debug)]
+pub struct DeviceOutput<'a> {
+    /// The name of the output.
+    pub name: &'a str,
+    /// A buffer of as many bytes as the output has.
+    pub buffer: &'a mut DeviceBuffer,
+}
+
 /// A program on a device: runs it, one run at a time.
 ///
 /// After the first run with some input shapes, further runs with the same shapes allocate nothing, unless
@@ -56,22 +79,58 @@ pub struct Session {
     program: Program,
     target: usize,
     device: Device,
-    state: State,
+    machine: Machine,
     steps: Steps,
-    /// The values of the input symbols and the plan for them, the last used first.
-    plans: Vec<(Vec<i64>, Arc<Plan>)>,
+    /// What is known of bindings, the last used first.
+    plans: Vec<Bound>,
     /// The buffer of each output.
     output_buffers: Vec<usize>,
     given: Vec<Option<Tensor>>,
     outputs: Vec<Tensor>,
 }
 
+/// What a session has on its device.
+enum Machine {
+    Cpu(crate::cpu::State),
+    Gpu(Box<crate::gpu::State>),
+}
+
+/// A binding of the input symbols.
+struct Bound {
+    /// Their values.
+    values: Vec<i64>,
+    plan: Arc<Plan>,
+    /// What a GPU recorded of runs.
+    replays: Replays,
+}
+
+/// Where the caller wants outputs: in memory of the host, and on the device.
+struct Outputs<'o, 'h, 'd> {
+    host: &'o mut [Output<'h>],
+    device: &'o mut [DeviceOutput<'d>],
+}
+
 impl Session {
-    pub(crate) fn new(program: Program, index: usize, device: Device) -> Result<Session> {
+    pub(crate) fn new(program: Program, device: Device) -> Result<Session> {
+        let targets = &program.manifest().targets;
+        let (index, machine) = match device.as_gpu() {
+            None => {
+                let index = device::select_cpu(targets)?;
+                let (code, buffers) = (program.code(index)?, targets[index].buffers.len());
+                (index, Machine::Cpu(crate::cpu::State::new(code, device.thread_count(), buffers)?))
+            }
+            Some((platform, number)) => {
+                let context = Context::get(platform, number)?;
+                let index = device::select_gpu(targets, &context.info)?;
+                let loaded = program.loaded(index, &context)?;
+                let state = crate::gpu::State::new(context, loaded, program.manifest(), &targets[index])?;
+                (index, Machine::Gpu(Box::new(state)))
+            }
+        };
         let (manifest, target) = (program.manifest(), program.target(index));
         let outputs = manifest.outputs.iter().map(|port| Tensor::zeros(port.dtype, [0])).collect();
         Ok(Session {
-            state: State::new(program.code(index)?, device.thread_count(), target.buffers.len())?,
+            machine,
             steps: Steps::new(manifest, target),
             plans: Vec::new(),
             output_buffers: target.output_buffers(manifest.outputs.len()).into_iter().flatten().collect(),
@@ -105,7 +164,8 @@ impl Session {
             }
         }
         let given = std::mem::take(&mut self.given);
-        let result = self.execute(Given::Tensors(&given), &mut []);
+        let outputs = Outputs { host: &mut [], device: &mut [] };
+        let result = self.execute(Given::Tensors(&given), outputs);
         self.given = given;
         // The caller's tensors are not kept longer than needed.
         self.given.fill(None);
@@ -118,13 +178,32 @@ impl Session {
     /// # Errors
     /// As of [`Session::run`], and when the bytes of an input or output have not its size.
     pub fn run_into(&mut self, inputs: &[Input], outputs: &mut [Output]) -> Result<()> {
-        for (at, input) in inputs.iter().enumerate() {
-            self.input_index(input.name)?;
-            if inputs[..at].iter().any(|other| other.name == input.name) {
-                return Err(Error::DuplicateInput(input.name.to_string()));
+        self.check_names(inputs.iter().map(|input| input.name))?;
+        self.execute(Given::Borrowed(inputs, &[]), Outputs { host: outputs, device: &mut [] })
+    }
+
+    /// Runs the program on memory of its GPU, without copies: inputs are those in memory of the host and those
+    /// on the device together. Outputs that are not given are in [`Session::outputs`].
+    ///
+    /// # Errors
+    /// As of [`Session::run_into`], and when a buffer is on another device than the session.
+    pub fn run_device(
+        &mut self,
+        inputs: &[Input],
+        on_device: &[DeviceInput],
+        outputs: &mut [DeviceOutput],
+    ) -> Result<()> {
+        let names = inputs.iter().map(|input| input.name);
+        self.check_names(names.chain(on_device.iter().map(|input| input.name)))?;
+        let inputs_here = on_device.iter().map(|input| (input.name, &*input.buffer));
+        let outputs_here = outputs.iter().map(|output| (output.name, &*output.buffer));
+        for (name, buffer) in inputs_here.chain(outputs_here) {
+            if buffer.device().as_gpu() != self.device.as_gpu() {
+                let reason = format!("is on {}, the session on {}", buffer.device(), self.device);
+                return Err(Error::Buffer { name: name.to_string(), reason });
             }
         }
-        self.execute(Given::Borrowed(inputs), outputs)
+        self.execute(Given::Borrowed(inputs, on_device), Outputs { host: &mut [], device: outputs })
     }
 
     /// The outputs of the last run, in order.
@@ -149,7 +228,7 @@ impl Session {
 
     /// Bytes of the workspace for the shapes of the last run.
     pub fn workspace_size(&self) -> usize {
-        self.plans.first().map_or(0, |(_, plan)| plan.workspace)
+        self.plans.first().map_or(0, |bound| bound.plan.workspace)
     }
 
     /// Starts measuring steps, from zero, or stops.
@@ -164,6 +243,17 @@ impl Session {
         self.steps.profile.as_ref().map_or_else(Vec::new, |profile| profile.steps(target, &value))
     }
 
+    /// Every name is of an input, and none is given twice.
+    fn check_names<'a>(&self, names: impl Iterator<Item = &'a str> + Clone) -> Result<()> {
+        for (at, name) in names.clone().enumerate() {
+            self.input_index(name)?;
+            if names.clone().take(at).any(|other| other == name) {
+                return Err(Error::DuplicateInput(name.to_string()));
+            }
+        }
+        Ok(())
+    }
+
     fn input_index(&self, name: &str) -> Result<usize> {
         let ports = self.program.inputs();
         ports.iter().position(|port| port.name == name).ok_or_else(|| {
@@ -175,27 +265,31 @@ impl Session {
     /// The plan for the input symbols, the first of `self.plans`.
     fn find_plan(&mut self) -> Result<Arc<Plan>> {
         let symbols = &self.steps.symbols;
-        match self.plans.iter().position(|(values, _)| symbols.inputs_are(values)) {
+        match self.plans.iter().position(|bound| symbols.inputs_are(&bound.values)) {
             Some(at) => self.plans[..=at].rotate_right(1),
             None => {
                 let manifest = self.program.manifest();
                 bind::check_constraints(manifest, symbols)?;
                 let plan = Plan::new(manifest, self.program.target(self.target), &|name| symbols.get(name))?;
                 self.plans.truncate(PLANS - 1);
-                self.plans.insert(0, (symbols.input_values(), Arc::new(plan)));
+                let (values, plan, replays) = (symbols.input_values(), Arc::new(plan), Replays::default());
+                self.plans.insert(0, Bound { values, plan, replays });
             }
         }
-        Ok(self.plans[0].1.clone())
+        Ok(self.plans[0].plan.clone())
     }
 
-    fn execute(&mut self, given: Given, outputs: &mut [Output]) -> Result<()> {
+    fn execute(&mut self, given: Given, mut outputs: Outputs) -> Result<()> {
         self.steps.symbols.bind(self.program.inputs(), &given)?;
         let plan = self.find_plan()?;
-        self.prepare_outputs(&plan, outputs)?;
-        let late = self.execute_cpu(&plan, &given, outputs)?;
+        self.prepare_outputs(&plan, &outputs)?;
+        let late = match &self.machine {
+            Machine::Cpu(_) => self.execute_cpu(&plan, &given, outputs.host)?,
+            Machine::Gpu(_) => self.execute_gpu(&plan, &given, &mut outputs)?,
+        };
         for LateOutput { port, shape, tensor } in late {
             let name = &self.program.outputs()[port].name;
-            match outputs.iter_mut().find(|output| output.name == name) {
+            match outputs.host.iter_mut().find(|output| output.name == name) {
                 Some(output) if output.bytes.len() == tensor.bytes().len() => {
                     output.bytes.copy_from_slice(tensor.bytes());
                 }
@@ -207,25 +301,28 @@ impl Session {
     }
 
     /// Makes the session's own outputs fit, and checks those of the caller.
-    fn prepare_outputs(&mut self, plan: &Plan, outputs: &[Output]) -> Result<()> {
-        for (at, output) in outputs.iter().enumerate() {
-            let port = output_index(&self.program, output.name)?;
-            if outputs[..at].iter().any(|other| other.name == output.name) {
-                return Err(Error::Buffer { name: output.name.into(), reason: "is given twice".into() });
+    fn prepare_outputs(&mut self, plan: &Plan, outputs: &Outputs) -> Result<()> {
+        let host = outputs.host.iter().map(|output| (output.name, output.bytes.len(), Some(&*output.bytes)));
+        let device = outputs.device.iter().map(|output| (output.name, output.buffer.size(), None));
+        let all = host.chain(device);
+        for (at, (name, given, bytes)) in all.clone().enumerate() {
+            let port = output_index(&self.program, name)?;
+            if all.clone().take(at).any(|(other, ..)| other == name) {
+                return Err(Error::Buffer { name: name.into(), reason: "is given twice".into() });
             }
             let Some(size) = plan.sizes[self.output_buffers[port]] else { continue };
             let align = self.program.outputs()[port].dtype.size();
-            if output.bytes.len() != size {
-                return Err(wrong_size(output.name, output.bytes.len(), size));
+            if given != size {
+                return Err(wrong_size(name, given, size));
             }
-            if !is_aligned(output.bytes, align) {
-                return Err(Error::Buffer { name: output.name.into(), reason: misaligned(align) });
+            if bytes.is_some_and(|bytes| !is_aligned(bytes, align)) {
+                return Err(Error::Buffer { name: name.into(), reason: misaligned(align) });
             }
         }
         for (port, tensor) in self.outputs.iter_mut().enumerate() {
             let Some(shape) = &plan.outputs[port] else { continue };
             let name = &self.program.outputs()[port].name;
-            if outputs.iter().any(|output| output.name == name) {
+            if all.clone().any(|(given, ..)| given == name) {
                 continue;
             }
             if tensor.shape() != shape.as_slice() || tensor.unique_bytes_mut().is_none() {

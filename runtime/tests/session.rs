@@ -473,6 +473,5 @@ fn the_device_must_fit() {
         error(renamed),
         "cannot load the code of target cpu: kernel `missing` is not in its code object"
     );
-    assert!("hip:0".parse::<Device>().is_err());
     assert_eq!("cpu".parse::<Device>().unwrap(), Device::cpu());
 }

@@ -216,8 +216,9 @@ impl Memory for Running<'_> {
         Ok(true)
     }
 
-    fn reserve_scratch(&mut self, launch: &Launch) -> Option<()> {
-        self.state.pool.reserve_scratch(launch.scratch)
+    fn reserve_scratch(&mut self, launch: &Launch) -> Result<()> {
+        let reserved = self.state.pool.reserve_scratch(launch.scratch);
+        reserved.ok_or_else(|| no_memory(launch.scratch, "scratch memory".into()))
     }
 
     fn launch(&mut self, kernel: usize, buffers: &[BufferIndex], launch: &Launch) -> Done {
@@ -233,6 +234,14 @@ impl Memory for Running<'_> {
         // SAFETY: every argument is valid for its size during the call. That the kernel stays within that,
         // and writes only its results, is the compiler's contract; the sum of the code was checked.
         unsafe { state.pool.launch(state.code.kernel(kernel), &state.args, launch) };
+        Ok(())
+    }
+
+    fn start_timing(&mut self) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn stop_timing(&mut self, _step: usize) -> Result<()> {
         Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! Binding symbols: the shapes of the inputs give them values, and are checked against each other.
 
-use sardonyx_tensor::{Dim, Tensor};
+use sardonyx_tensor::{DType, Dim, Tensor};
 
-use super::{Input, misaligned, wrong_size};
+use super::{DeviceInput, Input, misaligned, wrong_size};
 use crate::error::{Error, Result};
+use crate::gpu::DeviceBuffer;
 use crate::manifest::{Manifest, Port, Step, TargetProgram, walk};
 use crate::program::is_aligned;
 
@@ -11,21 +12,55 @@ use crate::program::is_aligned;
 pub(super) enum Given<'a> {
     /// One per input, in order.
     Tensors(&'a [Option<Tensor>]),
-    /// In any order.
-    Borrowed(&'a [Input<'a>]),
+    /// In any order: in memory of the host, and on the device.
+    Borrowed(&'a [Input<'a>], &'a [DeviceInput<'a>]),
+}
+
+/// An input, wherever it is.
+#[derive(Clone, Copy)]
+pub(super) struct Value<'a> {
+    pub dtype: DType,
+    pub shape: &'a [usize],
+    pub data: Data<'a>,
+}
+
+/// The elements of an input.
+#[derive(Clone, Copy)]
+pub(super) enum Data<'a> {
+    Host(&'a [u8]),
+    Device(&'a DeviceBuffer),
+}
+
+impl Data<'_> {
+    pub fn size(&self) -> usize {
+        match self {
+            Data::Host(bytes) => bytes.len(),
+            Data::Device(buffer) => buffer.size(),
+        }
+    }
 }
 
 impl<'a> Given<'a> {
     /// The input of this index and name.
-    pub fn get(&self, index: usize, name: &'a str) -> Option<Input<'a>> {
+    pub fn get(&self, index: usize, name: &str) -> Option<Value<'a>> {
         match self {
-            Given::Tensors(tensors) => tensors[index].as_ref().map(|tensor| Input {
-                name,
+            Given::Tensors(tensors) => tensors[index].as_ref().map(|tensor| Value {
                 dtype: tensor.dtype(),
                 shape: tensor.shape(),
-                bytes: tensor.bytes(),
+                data: Data::Host(tensor.bytes()),
             }),
-            Given::Borrowed(inputs) => inputs.iter().find(|input| input.name == name).copied(),
+            Given::Borrowed(inputs, on_device) => {
+                let host = inputs.iter().find(|input| input.name == name).map(|input| Value {
+                    dtype: input.dtype,
+                    shape: input.shape,
+                    data: Data::Host(input.bytes),
+                });
+                host.or_else(|| {
+                    let found = on_device.iter().find(|input| input.name == name)?;
+                    let data = Data::Device(found.buffer);
+                    Some(Value { dtype: found.dtype, shape: found.shape, data })
+                })
+            }
         }
     }
 }
@@ -118,7 +153,7 @@ impl Symbols {
     }
 }
 
-fn check_type(port: &Port, input: &Input) -> Result<()> {
+fn check_type(port: &Port, input: &Value) -> Result<()> {
     if input.dtype != port.dtype {
         let name = port.name.clone();
         return Err(Error::InputDType { name, expected: port.dtype, given: input.dtype });
@@ -128,11 +163,13 @@ fn check_type(port: &Port, input: &Input) -> Result<()> {
     }
     let size = input.shape.iter().try_fold(input.dtype.size(), |size, &dim| size.checked_mul(dim));
     let size = if input.shape.contains(&0) { Some(0) } else { size };
-    if size != Some(input.bytes.len()) {
-        return Err(wrong_size(&port.name, input.bytes.len(), size.unwrap_or(usize::MAX)));
+    if size != Some(input.data.size()) {
+        return Err(wrong_size(&port.name, input.data.size(), size.unwrap_or(usize::MAX)));
     }
     let align = input.dtype.size();
-    if !is_aligned(input.bytes, align) {
+    if let Data::Host(bytes) = input.data
+        && !is_aligned(bytes, align)
+    {
         return Err(Error::Buffer { name: port.name.clone(), reason: misaligned(align) });
     }
     Ok(())
@@ -143,11 +180,11 @@ fn shape_text(port: &Port) -> String {
     format!("[{}]", dims.join(", "))
 }
 
-fn wrong_shape(port: &Port, input: &Input) -> Error {
+fn wrong_shape(port: &Port, input: &Value) -> Error {
     Error::InputShape { name: port.name.clone(), expected: shape_text(port), given: input.shape.to_vec() }
 }
 
-fn wrong_expression(port: &Port, input: &Input, dim: &Dim, symbols: &Symbols) -> Error {
+fn wrong_expression(port: &Port, input: &Value, dim: &Dim, symbols: &Symbols) -> Error {
     let value = match dim.eval_with(&|name| symbols.get(name)) {
         Ok(value) => value.to_string(),
         Err(error) => error.to_string(),

@@ -1,7 +1,7 @@
 //! A run on the CPU: inputs, outputs and weights are used where they are.
 
-use super::bind::Given;
-use super::{LateOutput, Output, Session, late_outputs, output_index, place_workspace, wrong_size};
+use super::bind::{Data, Given};
+use super::{LateOutput, Machine, Output, Session, late_outputs, output_index, place_workspace, wrong_size};
 use crate::cpu::Running;
 use crate::error::{Error, Result};
 use crate::manifest::{Place, TargetProgram};
@@ -17,9 +17,10 @@ impl Session {
         given: &Given,
         outputs: &mut [Output],
     ) -> Result<Vec<LateOutput>> {
-        self.state.reserve(plan)?;
+        let Machine::Cpu(state) = &mut self.machine else { unreachable!("the session should be on the CPU") };
+        state.reserve(plan)?;
         let (program, target) = (&self.program, self.program.target(self.target));
-        let mut memory = self.state.begin();
+        let mut memory = state.begin();
         place_constant(&mut memory, program, target, plan, given)?;
         place_workspace(&mut memory, target, plan);
         for output in outputs.iter_mut() {
@@ -57,10 +58,13 @@ fn place_constant<'a>(
                 let input =
                     given.get(*input, &port.name).ok_or_else(|| Error::MissingInput(port.name.clone()))?;
                 let size = plan.sizes[index].unwrap_or(0);
-                if input.bytes.len() < size {
-                    return Err(wrong_size(&port.name, input.bytes.len(), size));
+                let Data::Host(bytes) = input.data else {
+                    unreachable!("a session on the CPU should be given memory of the host")
+                };
+                if bytes.len() < size {
+                    return Err(wrong_size(&port.name, bytes.len(), size));
                 }
-                memory.place_input(index, input.bytes);
+                memory.place_input(index, bytes);
             }
             Place::Weight(weight) => {
                 memory.place_input(index, &program.bytes()[program.weight_range(*weight)])

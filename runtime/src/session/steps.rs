@@ -82,17 +82,41 @@ pub(super) struct Runner<'a> {
     memory: &'a mut dyn Memory,
 }
 
+/// The error of a step.
+pub(super) fn step_error(step: &Step, number: usize, target: &TargetProgram, reason: String) -> Error {
+    let origins = origins(step, target);
+    let label = match origins.is_empty() {
+        true => label(step).to_string(),
+        false => format!("{} from {}", label(step), origins.join(", ")),
+    };
+    Error::Step { number, label, reason }
+}
+
 impl<'a> Runner<'a> {
     /// Runs steps, of which the first has this number.
     pub fn run(&mut self, steps: &'a [Step], first: usize) -> Result<()> {
         let mut number = first;
         for step in steps {
-            let start = self.state.profile.is_some().then(Instant::now);
-            self.step(step, number).map_err(|fault| self.error(fault, step, number))?;
-            if let (Some(profile), Some(start)) = (&mut self.state.profile, start) {
-                profile.add(number, start.elapsed());
-            }
+            let done = match self.state.profile {
+                None => self.step(step, number),
+                Some(_) => self.measure(step, number),
+            };
+            done.map_err(|fault| self.error(fault, step, number))?;
             number = self.state.numbers.end[number];
+        }
+        Ok(())
+    }
+
+    /// Runs a step and notes what it took.
+    fn measure(&mut self, step: &'a Step, number: usize) -> Done {
+        let leaf = matches!(step, Step::Launch(_) | Step::Copy { .. });
+        let by_device = leaf && self.memory.start_timing()?;
+        let start = Instant::now();
+        self.step(step, number)?;
+        if by_device {
+            self.memory.stop_timing(number)?;
+        } else if let Some(profile) = &mut self.state.profile {
+            profile.add(number, start.elapsed());
         }
         Ok(())
     }
@@ -100,14 +124,7 @@ impl<'a> Runner<'a> {
     fn error(&self, fault: Fault, step: &Step, number: usize) -> Error {
         match fault {
             Fault::Error(error) => error,
-            Fault::Reason(reason) => {
-                let origins = origins(step, self.target);
-                let label = match origins.is_empty() {
-                    true => label(step).to_string(),
-                    false => format!("{} from {}", label(step), origins.join(", ")),
-                };
-                Error::Step { number, label, reason }
-            }
+            Fault::Reason(reason) => step_error(step, number, self.target, reason),
         }
     }
 
@@ -152,14 +169,14 @@ impl<'a> Runner<'a> {
             }
         };
         let sizes = memory::Launch {
+            step: number,
             dims: &dims[planned.dims.clone()],
             grid: planned.grid,
             scratch: planned.scratch,
             work: planned.work,
         };
-        if self.plan.launches[number].is_none() && self.memory.reserve_scratch(&sizes).is_none() {
-            let what = format!("scratch memory of {}", launch.label);
-            return Err(Error::Memory { bytes: sizes.scratch as u64, what }.into());
+        if self.plan.launches[number].is_none() {
+            self.memory.reserve_scratch(&sizes)?;
         }
         self.memory.launch(launch.kernel, &launch.args, &sizes)
     }

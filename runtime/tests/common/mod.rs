@@ -1,4 +1,4 @@
-//! Small programs over the kernels of `kernels.c`.
+//! Small programs over the kernels of `kernels.c` and, on GPUs, `kernels.hip`.
 // Each test binary uses some of it.
 #![allow(dead_code, clippy::unwrap_used)]
 
@@ -20,6 +20,22 @@ const TABLE: &[(&str, usize, usize, &str)] = &[
     ("take_positive", 2, 1, "0"),
     ("less", 3, 0, "0"),
     ("add_iteration", 3, 0, "0"),
+];
+
+/// The text of the kernels for GPUs.
+pub const GPU_KERNELS: &str = include_str!("kernels.hip");
+
+/// Those of GPUs: name, buffer arguments, dimension parameters, scratch memory, shared memory.
+pub const GPU_TABLE: &[(&str, usize, usize, &str, u32)] = &[
+    ("add", 3, 1, "0", 0),
+    ("times_table", 3, 1, "0", 0),
+    ("row_sum", 2, 1, "d0*4", 0),
+    ("count_positive", 2, 1, "0", 0),
+    ("take_positive", 2, 1, "0", 0),
+    ("less", 3, 0, "0", 0),
+    ("add_iteration", 3, 1, "0", 0),
+    ("through_shared", 2, 1, "0", 65536),
+    ("write_behind", 2, 1, "0", 0),
 ];
 
 pub fn dim(text: &str) -> Dim {
@@ -59,6 +75,23 @@ impl Build {
             });
         }
         Build { builder, target }
+    }
+
+    /// A program for a target such as `cuda:sm_90`, over `kernels.hip`.
+    pub fn for_gpu(target: &str, object: &[u8]) -> Build {
+        let mut build = Build::with_code(object);
+        build.target.name = target.into();
+        let kernel = |&(symbol, args, dims, scratch, shared): &(&str, usize, usize, &str, u32)| Kernel {
+            symbol: symbol.into(),
+            code: 0,
+            args,
+            dims,
+            scratch: dim(scratch),
+            threads: 64,
+            shared,
+        };
+        build.target.kernels = GPU_TABLE.iter().map(kernel).collect();
+        build
     }
 
     pub fn input(&mut self, name: &str, dtype: DType, shape: &str) -> BufferIndex {
@@ -127,9 +160,18 @@ impl Build {
     }
 }
 
+/// A launch on a GPU; `grid` is a number of blocks.
+pub fn gpu_launch(kernel: &str, args: &[BufferIndex], dims_text: &str, grid: &str) -> Step {
+    launch_row(GPU_TABLE.iter().position(|row| row.0 == kernel), kernel, args, dims_text, grid)
+}
+
 pub fn launch(kernel: &str, args: &[BufferIndex], dims_text: &str, grid: &str) -> Step {
+    launch_row(TABLE.iter().position(|row| row.0 == kernel), kernel, args, dims_text, grid)
+}
+
+fn launch_row(row: Option<usize>, kernel: &str, args: &[BufferIndex], dims_text: &str, grid: &str) -> Step {
     Step::Launch(Launch {
-        kernel: TABLE.iter().position(|row| row.0 == kernel).expect("a kernel of the table"),
+        kernel: row.expect("a kernel of the table"),
         args: args.to_vec(),
         dims: dims(dims_text),
         grid: dim(grid),
