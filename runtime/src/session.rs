@@ -195,7 +195,7 @@ impl Session {
     ) -> Result<()> {
         let names = inputs.iter().map(|input| input.name);
         self.check_names(names.chain(on_device.iter().map(|input| input.name)))?;
-        let inputs_here = on_device.iter().map(|input| (input.name, &*input.buffer));
+        let inputs_here = on_device.iter().map(|input| (input.name, input.buffer));
         let outputs_here = outputs.iter().map(|output| (output.name, &*output.buffer));
         for (name, buffer) in inputs_here.chain(outputs_here) {
             if buffer.device().as_gpu() != self.device.as_gpu() {

@@ -72,14 +72,26 @@ pub fn sizes(args: &SizeArgs) -> Result<Sizes, Failure> {
 
 /// How `run`, `verify` and `perf` compile: for the device, with symbolic sizes left open.
 pub fn compile_options(device: &DeviceArgs, build: &BuildArgs) -> Result<Options, Failure> {
-    let kind = device.device.split(':').next().unwrap_or_default();
-    if kind != "cpu" {
-        return Err(Failure::Run(anyhow!(
-            "device {}: this version runs on the CPU only; use --device cpu",
-            device.device
-        )));
+    let mut options = options(build);
+    if let Some((platform, number)) = device_of(device)?.as_gpu() {
+        let found = Device::list(platform).map_err(Failure::run)?;
+        let info = found.get(number as usize).ok_or_else(|| {
+            Failure::Run(anyhow!(
+                "device {}: there are {} of {}",
+                device.device,
+                found.len(),
+                platform.name()
+            ))
+        })?;
+        options.targets = vec![format!("{}:{}", platform.name(), info.arch)];
     }
-    Ok(options(build))
+    Ok(options)
+}
+
+/// The device that the user chose.
+fn device_of(device: &DeviceArgs) -> Result<Device, Failure> {
+    let chosen: Device = device.device.parse().map_err(Failure::usage)?;
+    Ok(chosen.threads(threads(device)))
 }
 
 /// Options that do not depend on device or sizes.
@@ -183,7 +195,7 @@ pub fn threads(device: &DeviceArgs) -> usize {
 
 /// A session of the program on the device.
 pub fn session(program: &Program, device: &DeviceArgs) -> Result<Session, Failure> {
-    program.session(Device::cpu().threads(threads(device))).map_err(Failure::run)
+    program.session(device_of(device)?).map_err(Failure::run)
 }
 
 /// The inputs of a run: given ones, seeded ones for the rest; and the outputs expected for them.

@@ -3,6 +3,7 @@ use super::Outcome;
 use super::common;
 use sardonyx_codegen::target::Platform;
 use sardonyx_codegen::toolchain::gpu::{Clang, Compiler};
+use sardonyx_runtime::{Device, DeviceInfo};
 use std::path::Path;
 
 pub(super) fn doctor() -> Outcome {
@@ -21,9 +22,25 @@ pub(super) fn doctor() -> Outcome {
     let clang = Clang::find().map_or("missing: packages clang-19 and lld-19".into(), |clang| clang.version);
     row("clang", clang, "compiling for all other hip targets");
     row("NVRTC", compiler(Platform::Cuda), "compiling for cuda targets");
-    row("GPU devices", "not supported by this version".into(), "running hip and cuda programs");
+    for platform in [sardonyx_runtime::Platform::Hip, sardonyx_runtime::Platform::Cuda] {
+        row(&format!("{} devices", platform.name()), devices(platform), "running programs on them");
+    }
     println!("{table}");
     Ok(())
+}
+
+fn devices(platform: sardonyx_runtime::Platform) -> String {
+    match Device::list(platform) {
+        Ok(list) if list.is_empty() => "none".into(),
+        Ok(list) => {
+            let line = |d: &DeviceInfo| {
+                let memory = common::mebibytes(d.memory);
+                format!("{}: {} ({}), {memory}, driver {}", d.device, d.name, d.arch, d.driver)
+            };
+            list.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
+        Err(error) => error.to_string(),
+    }
 }
 
 fn cpu() -> String {
