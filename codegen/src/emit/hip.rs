@@ -29,7 +29,7 @@ pub fn text(unit: &Unit, target: &GpuSpec) -> String {
     text
 }
 
-/// The name of a unit as an identifier of C++.
+/// The name of a unit as an identifier of C++ that is none of the language and its library.
 pub fn symbol(name: &str) -> String {
-    name.replace('.', "_")
+    format!("k_{}", name.replace('.', "_"))
 }

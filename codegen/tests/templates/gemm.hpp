@@ -11,7 +11,7 @@ static void switch_to(long block, int thread) {
     sardonyx_block = (u32)block;
     sardonyx_thread = (u32)thread;
 }
-static void run_kernel() { gemm(a_data, b_data, bias_data, residual_data, out_data DIMS); }
+static void run_kernel() { KERNEL_NAME(a_data, b_data, bias_data, residual_data, out_data DIMS); }
 
 static float drawn() {
     static uint32_t state = 12345;

@@ -220,7 +220,7 @@ impl Printer<'_> {
             }
             Op::IndexDiv(a, b) => format!("index_div({}, {})", self.lane(*a), self.lane(*b)),
             Op::IndexRem(a, b) => format!("index_rem({}, {})", self.lane(*a), self.lane(*b)),
-            Op::Cast(a) => prim::cast(self.nest.ty(*a).dtype, ty.dtype, &self.lane(*a)),
+            Op::Cast(a) | Op::CastInside(a) => prim::cast(self.nest.ty(*a).dtype, ty.dtype, &self.lane(*a)),
             Op::Narrow(t, a) => {
                 assert_eq!(*t, DType::F16, "bug: {t} should have been expanded");
                 format!("widen_half(narrow_half({}))", self.lane(*a))
