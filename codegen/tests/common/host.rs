@@ -102,7 +102,8 @@ impl Loaded {
     pub unsafe fn launch(&self, name: &str, args: &[*mut u8], dims: &[i64], scratch: &mut [u8], blocks: i64) {
         // SAFETY: the function has this type, and the caller answers for the memory.
         unsafe {
-            let launch = self.library.get::<Launch>(format!("launch_{}", hip::symbol(name)).as_bytes()).unwrap();
+            let launch =
+                self.library.get::<Launch>(format!("launch_{}", hip::symbol(name)).as_bytes()).unwrap();
             let start = scratch.as_mut_ptr();
             launch(args.as_ptr(), dims.as_ptr(), start.add(start.align_offset(64)), blocks);
         }
