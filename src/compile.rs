@@ -7,6 +7,7 @@ use sardonyx_codegen::toolchain::gpu::Tools;
 use sardonyx_ir::Graph;
 use sardonyx_ir::rewrite::{Miss, Trace};
 use sardonyx_passes::{Driver, Timing};
+use sardonyx_runtime::Device;
 use std::path::PathBuf;
 
 /// How a model is compiled.
@@ -42,6 +43,27 @@ impl Default for Options {
             stop_after: None,
             explain: None,
         }
+    }
+}
+
+impl Options {
+    /// For this device: the processor, or the instruction set of its GPU.
+    ///
+    /// # Errors
+    /// When there is no such device.
+    pub fn targeting(mut self, device: &Device) -> Result<Options, sardonyx_runtime::Error> {
+        self.targets = match device.as_gpu() {
+            None => vec!["cpu".into()],
+            Some((platform, number)) => {
+                let found = Device::list(platform)?;
+                let info = found.get(number as usize).ok_or_else(|| sardonyx_runtime::Error::NoDevice {
+                    name: device.to_string(),
+                    reason: format!("there are {} devices of {}", found.len(), platform.name()),
+                })?;
+                vec![format!("{}:{}", platform.name(), info.arch)]
+            }
+        };
+        Ok(self)
     }
 }
 

@@ -5,20 +5,21 @@
 //! `SARDONYX_ONNX_TESTS` names that folder; without it the test says so and passes. `docs/onnx-support.md`
 //! has to say what they gave; with `SARDONYX_BLESS=1` it is written. `SARDONYX_LIST` prints what does not pass
 //! among the tests whose names hold its value.
-#![cfg(feature = "cpu")]
 #[path = "onnx/cases.rs"]
 mod cases;
 #[path = "onnx/compare.rs"]
 mod compare;
+#[path = "common/device.rs"]
+mod device;
 mod document;
 #[path = "onnx/summary.rs"]
 mod summary;
 
 use cases::{Case, GROUPS, Group, cases};
-use sardonyx::compile::{Options, compile};
+use sardonyx::compile::compile;
 use sardonyx::onnx::{self, ImportOptions, Model};
 use sardonyx_ir::interp;
-use sardonyx_runtime::{Device, Program, Session};
+use sardonyx_runtime::{Program, Session};
 use sardonyx_tensor::Tensor;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,7 +67,7 @@ fn run(case: &Case) -> Tested {
     let reference = guarded(|| {
         on_data(case, &model, &mut |inputs| interp::eval(&model.graph, inputs).map_err(|e| e.to_string()))
     });
-    let cpu = guarded(|| on_cpu(case, &model));
+    let cpu = guarded(|| on_device(case, &model));
     Tested { op, reference, cpu }
 }
 
@@ -79,8 +80,8 @@ fn guarded(f: impl FnOnce() -> Outcome) -> Outcome {
     })
 }
 
-fn on_cpu(case: &Case, model: &Model) -> Outcome {
-    let program = match compile(model, &Options { jobs: Some(1), ..Options::default() }) {
+fn on_device(case: &Case, model: &Model) -> Outcome {
+    let program = match compile(model, &device::options(1)) {
         Ok(compiled) => Program::from_bytes(compiled.bytes).map_err(|e| e.to_string()),
         Err(e) => {
             // The first line says how many nodes; each of the others is one.
@@ -92,7 +93,7 @@ fn on_cpu(case: &Case, model: &Model) -> Outcome {
         }
     };
     let mut session: Session =
-        match program.and_then(|p| p.session(Device::cpu().threads(1)).map_err(|e| e.to_string())) {
+        match program.and_then(|p| p.session(device::device().threads(1)).map_err(|e| e.to_string())) {
             Ok(session) => session,
             Err(e) => return Outcome::Error(e),
         };
@@ -161,14 +162,18 @@ fn backend_tests() {
     if let Ok(part) = std::env::var("SARDONYX_LIST") {
         return list(&data, &part);
     }
+    if !device::can_compile() {
+        return;
+    }
     let mut all: Vec<(&Group, BTreeMap<String, Tested>)> = Vec::new();
     for group in GROUPS {
         let results = run_all(&cases(&data, group));
         let (reference, cpu) = (passed(&results, |r| &r.reference), passed(&results, |r| &r.cpu));
         println!(
-            "{}: of {} tests {reference} pass through the interpreter, {cpu} on the CPU",
+            "{}: of {} tests {reference} pass through the interpreter, {cpu} on {}",
             group.folder,
-            results.len()
+            results.len(),
+            device::device()
         );
         all.push((group, results));
     }
@@ -177,6 +182,19 @@ fn backend_tests() {
     let crashed: Vec<&String> =
         every().filter(|(_, r)| crash(&r.reference) || crash(&r.cpu)).map(|(n, _)| n).collect();
     assert!(crashed.is_empty(), "these crash: {crashed:?}");
+    if device::device().as_gpu().is_some() {
+        // The document tells of the CPU; a GPU has to do what the reference does.
+        let wrong = every().filter(|(_, r)| r.reference == Outcome::Pass && r.cpu != Outcome::Pass);
+        let wrong: Vec<String> = wrong.map(|(name, r)| format!("{name}: {:?}", r.cpu)).collect();
+        assert!(
+            wrong.is_empty(),
+            "{} tests fail on {}:\n{}",
+            wrong.len(),
+            device::device(),
+            wrong.join("\n")
+        );
+        return;
+    }
     document::check("node tests", &summary::text(&all));
 }
 

@@ -3,20 +3,37 @@
 #[path = "common/cases.rs"]
 mod cases;
 
-use cases::{Case, bindings, differ, input, parse};
+use cases::{Case, bindings, differ, input};
 use sardonyx_codegen::compile::{CompileOptions, compile};
+use sardonyx_codegen::toolchain::gpu::Tools;
 use sardonyx_ir::ops::TABLE;
 use sardonyx_ir::{interp, text};
 use sardonyx_runtime::{Device, Program, Session};
 use sardonyx_tensor::DType;
 
+/// The device that programs run on, the CPU or what `SARDONYX_DEVICE` names (`cuda:0`), and its target.
+fn device() -> (Device, String) {
+    let name = std::env::var("SARDONYX_DEVICE").unwrap_or_else(|_| "cpu".into());
+    let device: Device = name.parse().unwrap_or_else(|e| panic!("SARDONYX_DEVICE={name}: {e}"));
+    let target = match device.as_gpu() {
+        None => "cpu".into(),
+        Some((platform, number)) => {
+            let found = Device::list(platform).unwrap_or_else(|e| panic!("{e}"));
+            format!("{}:{}", platform.name(), found[number as usize].arch)
+        }
+    };
+    (device.threads(2), target)
+}
+
 fn session(case: &Case) -> Session {
-    let options =
-        CompileOptions { model: case.name.clone(), targets: vec!["cpu".into()], ..Default::default() };
+    let (device, target) = device();
+    let tools = Tools { nvrtc: std::env::var_os("NVRTC_DYLIB_PATH").map(Into::into), ..Tools::default() };
+    let (model, targets) = (case.name.clone(), vec![target]);
+    let options = CompileOptions { model, targets, tools: Some(&tools), ..Default::default() };
     let (bytes, _) = compile(&case.graph, &options)
         .unwrap_or_else(|e| panic!("{}: {e}\n{}", case.name, text::print(&case.graph)));
     let program = Program::from_bytes(bytes).unwrap_or_else(|e| panic!("{}: {e}", case.name));
-    program.session(Device::cpu().threads(2)).unwrap_or_else(|e| panic!("{}: {e}", case.name))
+    program.session(device).unwrap_or_else(|e| panic!("{}: {e}", case.name))
 }
 
 /// Runs a case; what differs.
@@ -54,8 +71,16 @@ fn report(wrong: Vec<String>) {
     assert!(wrong.is_empty(), "{} failures:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// Whether this build compiles for the device.
+fn can_compile() -> bool {
+    cfg!(feature = "cpu") || device().0.as_gpu().is_some()
+}
+
 #[test]
 fn graphs() {
+    if !can_compile() {
+        return eprintln!("skipped: this build has no LLVM");
+    }
     let only = std::env::args().nth(2).unwrap_or_default();
     let mut wrong = Vec::new();
     for case in cases::of_files(&only) {
@@ -70,6 +95,9 @@ fn graphs() {
 
 #[test]
 fn pointwise_ops_on_every_type() {
+    if !can_compile() {
+        return eprintln!("skipped: this build has no LLVM");
+    }
     let mut sources: Vec<(String, Vec<String>)> = Vec::new();
     for row in TABLE.iter().filter(|r| r.pointwise) {
         for dtype in DType::ALL {
@@ -111,17 +139,19 @@ fn pointwise_ops_on_every_type() {
     report(wrong);
 }
 
+#[cfg(feature = "cpu")]
 #[test]
 fn the_same_graph_gives_the_same_bytes() {
     let source = include_str!("conformance/contraction.ir").split("\n---\n").next().unwrap();
     let bytes = || {
-        let case = parse("contraction", source);
+        let case = cases::parse("contraction", source);
         let options = CompileOptions { targets: vec!["cpu:x86-64-v3".into()], ..Default::default() };
         compile(&case.graph, &options).unwrap_or_else(|e| panic!("{e}")).0
     };
     assert!(bytes() == bytes());
 }
 
+#[cfg(feature = "cpu")]
 #[test]
 fn nodes_without_a_kernel_are_all_named() {
     let g = text::parse(

@@ -72,20 +72,7 @@ pub fn sizes(args: &SizeArgs) -> Result<Sizes, Failure> {
 
 /// How `run`, `verify` and `perf` compile: for the device, with symbolic sizes left open.
 pub fn compile_options(device: &DeviceArgs, build: &BuildArgs) -> Result<Options, Failure> {
-    let mut options = options(build);
-    if let Some((platform, number)) = device_of(device)?.as_gpu() {
-        let found = Device::list(platform).map_err(Failure::run)?;
-        let info = found.get(number as usize).ok_or_else(|| {
-            Failure::Run(anyhow!(
-                "device {}: there are {} of {}",
-                device.device,
-                found.len(),
-                platform.name()
-            ))
-        })?;
-        options.targets = vec![format!("{}:{}", platform.name(), info.arch)];
-    }
-    Ok(options)
+    options(build).targeting(&device_of(device)?).map_err(Failure::run)
 }
 
 /// The device that the user chose.
