@@ -52,16 +52,9 @@ impl Options {
     /// # Errors
     /// When there is no such device.
     pub fn targeting(mut self, device: &Device) -> Result<Options, sardonyx_runtime::Error> {
-        self.targets = match device.as_gpu() {
-            None => vec!["cpu".into()],
-            Some((platform, number)) => {
-                let found = Device::list(platform)?;
-                let info = found.get(number as usize).ok_or_else(|| sardonyx_runtime::Error::NoDevice {
-                    name: device.to_string(),
-                    reason: format!("there are {} devices of {}", found.len(), platform.name()),
-                })?;
-                vec![format!("{}:{}", platform.name(), info.arch)]
-            }
+        self.targets = match (device.info()?, device.as_gpu()) {
+            (Some(info), Some((platform, _))) => vec![format!("{}:{}", platform.name(), info.arch)],
+            _ => vec!["cpu".into()],
         };
         Ok(self)
     }

@@ -115,6 +115,9 @@ template <class T> DEVICE T remainder_of(T a, T b) {
 // 0 where the distance is not below the width.
 template <class T> DEVICE T shift_left(T a, T b) { return u64(b) < sizeof(T) * 8 ? T(u64(a) << u64(b)) : T(0); }
 template <class T> DEVICE T shift_right(T a, T b) { return u64(b) < sizeof(T) * 8 ? T(a >> u64(b)) : T(0); }
+// A bool is one bit wide.
+DEVICE bool shift_left(bool a, bool b) { return a && !b; }
+DEVICE bool shift_right(bool a, bool b) { return a && !b; }
 DEVICE i64 index_div(i64 a, i64 b) { return i64(u64(a) / u64(b)); }
 DEVICE i64 index_rem(i64 a, i64 b) { return i64(u64(a) % u64(b)); }
 

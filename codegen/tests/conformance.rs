@@ -15,12 +15,10 @@ use sardonyx_tensor::DType;
 fn device() -> (Device, String) {
     let name = std::env::var("SARDONYX_DEVICE").unwrap_or_else(|_| "cpu".into());
     let device: Device = name.parse().unwrap_or_else(|e| panic!("SARDONYX_DEVICE={name}: {e}"));
-    let target = match device.as_gpu() {
-        None => "cpu".into(),
-        Some((platform, number)) => {
-            let found = Device::list(platform).unwrap_or_else(|e| panic!("{e}"));
-            format!("{}:{}", platform.name(), found[number as usize].arch)
-        }
+    let info = device.info().unwrap_or_else(|e| panic!("{e}"));
+    let target = match (info, device.as_gpu()) {
+        (Some(info), Some((platform, _))) => format!("{}:{}", platform.name(), info.arch),
+        _ => "cpu".into(),
     };
     (device.threads(2), target)
 }

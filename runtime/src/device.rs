@@ -86,6 +86,15 @@ impl Device {
         }
     }
 
+    /// What is known of a GPU; `None` for the CPU.
+    ///
+    /// # Errors
+    /// When there is no such device, or it cannot be opened.
+    pub fn info(&self) -> Result<Option<DeviceInfo>> {
+        let Some((platform, number)) = self.as_gpu() else { return Ok(None) };
+        Ok(Some(gpu::Context::get(platform, number)?.info.clone()))
+    }
+
     /// The GPUs of a platform.
     ///
     /// # Errors
