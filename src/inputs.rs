@@ -4,7 +4,7 @@ use sardonyx_ir::{Graph, NodeId, Op, Value};
 use sardonyx_tensor::{Bindings, DType, Dim, Tensor};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 /// Why inputs could not be read or made.
@@ -111,12 +111,20 @@ fn split_pair(pair: &str) -> Result<(&str, &str), InputError> {
 pub fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>, InputError> {
     let error = file_error(path);
     let file = File::open(path).map_err(|e| error(e.to_string()))?;
-    let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(|e| error(e.to_string()))?;
+    npz_tensors(BufReader::new(file)).map_err(error)
+}
+
+/// The arrays of an `.npz` archive, by key.
+///
+/// # Errors
+/// What is wrong with the archive or one of its arrays.
+pub fn npz_tensors(reader: impl Read + Seek) -> Result<Vec<(String, Tensor)>, String> {
+    let mut archive = zip::ZipArchive::new(reader).map_err(|e| e.to_string())?;
     (0..archive.len())
         .map(|i| {
-            let mut entry = archive.by_index(i).map_err(|e| error(e.to_string()))?;
-            let key = entry.name().map_err(|e| error(e.to_string()))?.trim_end_matches(".npy").to_string();
-            let tensor = Tensor::read_npy(&mut entry).map_err(|e| error(format!("{key}: {e}")))?;
+            let mut entry = archive.by_index(i).map_err(|e| e.to_string())?;
+            let key = entry.name().map_err(|e| e.to_string())?.trim_end_matches(".npy").to_string();
+            let tensor = Tensor::read_npy(&mut entry).map_err(|e| format!("{key}: {e}"))?;
             Ok((key, tensor))
         })
         .collect()

@@ -6,7 +6,7 @@ pub fn walk(shape: &[usize], strides: &[usize], base: usize) -> impl Iterator<It
     walk_signed(shape, &strides, base as isize).map(|i| i as usize)
 }
 
-/// As [`walk`], with strides of either sign.
+/// As [`walk`], with strides of either sign. Those of an axis of one element may be any.
 pub fn walk_signed(shape: &[usize], strides: &[isize], base: isize) -> impl Iterator<Item = isize> + use<> {
     let (shape, strides) = (shape.to_vec(), strides.to_vec());
     let count: usize = shape.iter().product();
@@ -16,11 +16,11 @@ pub fn walk_signed(shape: &[usize], strides: &[isize], base: isize) -> impl Iter
         let here = offset;
         for d in (0..shape.len()).rev() {
             index[d] += 1;
-            offset += strides[d];
+            offset = offset.wrapping_add(strides[d]);
             if index[d] < shape[d] {
                 break;
             }
-            offset -= strides[d] * shape[d] as isize;
+            offset = offset.wrapping_sub(strides[d].wrapping_mul(shape[d] as isize));
             index[d] = 0;
         }
         here

@@ -76,6 +76,18 @@ pub fn import_bytes(bytes: Vec<u8>, options: &ImportOptions) -> Result<Model, Im
 pub fn read_tensor(path: impl AsRef<Path>) -> Result<(String, Tensor), ImportError> {
     let path = path.as_ref();
     let bytes = std::fs::read(path).map_err(|source| ImportError::Read { file: path.into(), source })?;
+    decoded_tensor(bytes, path)
+}
+
+/// As [`read_tensor`], of bytes in memory.
+///
+/// # Errors
+/// As of [`read_tensor`].
+pub fn tensor_from_bytes(bytes: Vec<u8>) -> Result<(String, Tensor), ImportError> {
+    decoded_tensor(bytes, Path::new("the tensor"))
+}
+
+fn decoded_tensor(bytes: Vec<u8>, path: &Path) -> Result<(String, Tensor), ImportError> {
     let fail = |reason: String| ImportError::Decode { file: path.into(), reason };
     let proto: proto::TensorProto =
         prost::Message::decode(bytes::Bytes::from(bytes)).map_err(|e| fail(e.to_string()))?;

@@ -139,7 +139,8 @@ pub(super) const SLICE: Definition = Definition {
             return Ok(vec![Tensor::zeros(types[0].dtype, shape)]);
         }
         let base: usize = starts.iter().zip(&from).map(|(s, f)| size(s) * f).sum();
-        let moved: Vec<isize> = steps.iter().zip(&from).map(|(s, f)| *s as isize * *f as isize).collect();
+        let moved: Vec<isize> =
+            steps.iter().zip(&from).map(|(s, f)| (*s as isize).wrapping_mul(*f as isize)).collect();
         let indices = walk_signed(&shape, &moved, base as isize).map(|i| i as usize);
         Ok(vec![gathered(&operands[0], shape, indices)])
     },

@@ -153,7 +153,7 @@ fn before(cx: &mut Context, ends: Value, keys: &Dim) -> Built {
 
 /// The parts of the last axis that these widths give.
 fn parts(cx: &mut Context, x: Value, widths: &[Dim]) -> Built<Vec<Value>> {
-    let axis = cx.rank(x) - 1;
+    let axis = cx.rank(x).checked_sub(1).ok_or("a projection without axes")?;
     let mut start = Dim::ZERO;
     let mut all = Vec::new();
     for width in widths {

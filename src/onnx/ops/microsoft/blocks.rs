@@ -180,7 +180,8 @@ fn gather(cx: &mut Context) -> Built {
         Some(zeros) if packed => {
             let zeros = unpacked(cx, zeros, bits)?;
             let last = cx.rank(zeros) - 1;
-            let size = cx.shape(scales)[last].clone();
+            let size =
+                cx.shape(scales).get(last).cloned().ok_or("scales with fewer axes than zero points")?;
             Some(cx.slice_axis(zeros, last, Dim::ZERO, size, 1)?)
         }
         Some(zeros) => Some(zeros),
