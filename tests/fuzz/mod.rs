@@ -11,7 +11,7 @@ mod text;
 mod wire;
 
 pub use random::Random;
-use run::Target;
+use run::{Make, Target};
 
 use sardonyx::inputs::npz_tensors;
 use sardonyx::onnx::{self, ImportOptions};
@@ -68,7 +68,7 @@ fn damaged(seeds: &[Message], words: &[String], random: &mut Random) -> Vec<u8> 
     message
 }
 
-fn model() -> Box<dyn Fn(&mut Random) -> Vec<u8>> {
+fn model() -> Make {
     let seeds: Vec<Message> = models::all().into_iter().map(Message::of).collect();
     let exported = ["crnn.ts17.onnx", "llama_kv.dynamo23.onnx"].map(|name| {
         Message::of(std::fs::read(root().join("models/small").join(name)).expect("a committed model"))
@@ -95,7 +95,7 @@ fn take_model(bytes: &[u8]) -> bool {
     }
 }
 
-fn graph() -> Box<dyn Fn(&mut Random) -> Vec<u8>> {
+fn graph() -> Make {
     let mut files = Vec::new();
     ["ir/tests", "passes/tests", "codegen/tests"].iter().for_each(|f| collect(&root().join(f), &mut files));
     files.sort();
@@ -136,13 +136,13 @@ fn take_graph(bytes: &[u8]) -> bool {
     true
 }
 
-fn program() -> Box<dyn Fn(&mut Random) -> Vec<u8>> {
+fn program() -> Make {
     let files = programs::all();
     Box::new(move |random| programs::damaged(&files, random))
 }
 
 /// Tensors in files of their own, as in ONNX's test data.
-fn tensor() -> Box<dyn Fn(&mut Random) -> Vec<u8>> {
+fn tensor() -> Make {
     let seeds: Vec<Message> = models::tensors_alone().into_iter().map(Message::of).collect();
     let mut words = Vec::new();
     seeds.iter().for_each(|s| wire::texts(&s.fields, &mut words));
@@ -154,7 +154,7 @@ fn take_tensor(bytes: &[u8]) -> bool {
 }
 
 /// Arrays of NumPy, alone and in archives.
-fn array() -> Box<dyn Fn(&mut Random) -> Vec<u8>> {
+fn array() -> Make {
     let array = |t: &Tensor| {
         let mut bytes = Vec::new();
         t.write_npy(&mut bytes).expect("a vector takes all bytes");

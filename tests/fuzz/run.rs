@@ -13,12 +13,15 @@ const MOST_MEMORY: usize = 1200 << 20;
 /// An input that takes longer, by the clock, is taken for one that never ends.
 const FOREVER: Duration = Duration::from_secs(120);
 
+/// Makes an input of its own out of each sequence of numbers.
+pub type Make = Box<dyn Fn(&mut Random) -> Vec<u8>>;
+
 /// What is fuzzed.
 pub struct Target {
     /// Its name.
     pub name: &'static str,
-    /// An input of its own for each sequence of numbers.
-    pub make: Box<dyn Fn(&mut Random) -> Vec<u8>>,
+    /// Makes its inputs.
+    pub make: Make,
     /// Takes an input; whether it was accepted.
     pub take: fn(&[u8]) -> bool,
 }
