@@ -11,6 +11,10 @@ mod build;
 #[path = "contrib/case.rs"]
 mod case;
 mod document;
+#[path = "contrib/forms.rs"]
+mod forms;
+#[path = "contrib/ml.rs"]
+mod ml;
 #[path = "contrib/norm.rs"]
 mod norm;
 #[path = "contrib/pointwise.rs"]
@@ -21,6 +25,8 @@ mod product;
 mod qlinear;
 #[path = "contrib/quantized.rs"]
 mod quantized;
+#[path = "contrib/trees.rs"]
+mod trees;
 
 use case::{Case, Expected};
 use rayon::prelude::*;
@@ -144,6 +150,21 @@ fn attentions() {
 }
 
 #[test]
+fn machine_learning() {
+    run(ml::cases());
+}
+
+#[test]
+fn tree_ensembles() {
+    run(trees::cases());
+}
+
+#[test]
+fn other_forms() {
+    run(forms::cases());
+}
+
+#[test]
 fn normalizations() {
     run(norm::cases());
 }
@@ -163,13 +184,24 @@ fn quantized_products() {
     run(quantized::cases());
 }
 
+/// The cases of all groups.
+const GROUPS: &[fn() -> Vec<Case>] = &[
+    attention::cases,
+    forms::cases,
+    ml::cases,
+    norm::cases,
+    pointwise::cases,
+    product::cases,
+    qlinear::cases,
+    quantized::cases,
+    trees::cases,
+];
+
 /// The table of `docs/onnx-support.md`: what the tests above hold each operator to.
 #[test]
 fn support_table() {
-    let groups =
-        [attention::cases, norm::cases, pointwise::cases, product::cases, qlinear::cases, quantized::cases];
     let mut rows: BTreeMap<(&str, &str), [usize; 4]> = BTreeMap::new();
-    for case in groups.iter().flat_map(|cases| cases()) {
+    for case in GROUPS.iter().flat_map(|cases| cases()) {
         let domain = if case.domain.is_empty() { "ai.onnx" } else { case.domain };
         let row = rows.entry((domain, case.op)).or_default();
         row[match case.expected {

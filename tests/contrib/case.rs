@@ -84,12 +84,22 @@ impl Case {
         let a = AttributeProto { s: s.into(), ..typed(name, AttributeType::STRING) };
         self.attribute(a, s)
     }
+    pub fn texts(self, name: &str, list: &[&str]) -> Case {
+        let strings = list.iter().map(|s| s.as_bytes().to_vec()).collect();
+        let a = AttributeProto { strings, ..typed(name, AttributeType::STRINGS) };
+        self.attribute(a, brief(list))
+    }
     pub fn ints(self, name: &str, list: &[i64]) -> Case {
         self.attribute(ints(name, list), brief(list))
     }
     pub fn floats(self, name: &str, floats: &[f32]) -> Case {
         let a = AttributeProto { floats: floats.to_vec(), ..typed(name, AttributeType::FLOATS) };
         self.attribute(a, brief(floats))
+    }
+    /// A tensor, as [`tensor`] makes it.
+    pub fn tensor(self, a: AttributeProto) -> Case {
+        let t = a.t.data_type;
+        self.attribute(a, t)
     }
     /// A seeded input.
     pub fn x(self, dtype: DType, shape: &[usize]) -> Case {

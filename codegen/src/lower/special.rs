@@ -26,6 +26,7 @@ pub(super) fn is_special(op: &Op) -> bool {
             | Op::DeformConv { .. }
             | Op::MaxPoolIndices { .. }
             | Op::LinearAttention { .. }
+            | Op::Trees { .. }
             | Op::Unique { .. }
             | Op::Nms { .. }
             | Op::Rnn { .. }

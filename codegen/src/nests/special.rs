@@ -10,6 +10,7 @@ mod resize;
 mod sample;
 mod scan;
 mod scatter;
+mod trees;
 
 use crate::nest::{Buf, Builder, Expr, Nest};
 use sardonyx_ir::{Op, Type};
@@ -57,6 +58,7 @@ pub fn nest(op: &Op, operands: &[Type], results: &[Type]) -> Option<Nest> {
         Op::DeformConv { .. } => deform::deform_conv(&s, op)?,
         Op::MaxPoolIndices { .. } => pool::max_pool_indices(&s, op)?,
         Op::LinearAttention { .. } => linear_attention::linear_attention(&s, op)?,
+        Op::Trees { reduction, .. } => trees::trees(&s, *reduction),
         _ => return None,
     };
     Some(s.b.finish(grid))

@@ -9,6 +9,7 @@ mod infer;
 #[macro_use]
 mod macros;
 mod table;
+mod trees;
 
 #[macro_use]
 mod values;

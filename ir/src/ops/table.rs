@@ -5,7 +5,7 @@
 use super::attribute::*;
 use super::{
     Definition, attention, control, conv, deform, detection, gather, linear, linear_attention, matmul,
-    movement, norm, order, pool, random, recurrent, reduce, resize,
+    movement, norm, order, pool, random, recurrent, reduce, resize, trees,
 };
 use crate::graph::Graph;
 use crate::scalar::{Expr, Scalar};
@@ -288,6 +288,9 @@ ops! {
     RoiAlign   roi_align  (x, rois, batch_indices) { mode: RegionPooling = _, height: i64 = 1, width: i64 = 1, sampling_ratio: i64 = 0, spatial_scale: f64 = 1.0, half_pixel: bool = true } via detection::ROI_ALIGN;
     /// `rois` `[k,5]`: batch index, then x, y of two corners.
     MaxRoiPool max_roi_pool (x, rois)  { height: i64 = 1, width: i64 = 1, spatial_scale: f64 = 1.0 } via detection::MAX_ROI_POOL;
+    // --- Trees -----------------------------------------------------------------------------------
+    /// An ensemble of trees on rows `x` `[rows,features]`. A node is four i32 in `nodes` `[n,4]`: the feature that has to be `<=` its element of `splits`, whether NaN passes, the node that follows where it does and that where not; both stand after it, and `-1 - i` is leaf `i`. `roots` `[trees]`; leaf `i` has elements `leaves[i]` to `leaves[i+1]` of `targets` and `weights`. Result `[rows,outputs]`: the sum, minimum or maximum of a target's weights in the leaves reached, 0 without any.
+    Trees      trees      (x, nodes, splits, roots, leaves, targets, weights) { outputs: i64 = 1, reduction: Reduction = (Reduction::Add) } via trees::TREES;
     // --- Linear algebra, random numbers ----------------------------------------------------------
     Det        det        (x)          {}                          via linear::DET;
     /// NaN where a matrix has none.

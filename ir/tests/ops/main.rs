@@ -12,6 +12,7 @@ mod recurrence;
 mod regions;
 mod sampling;
 mod table;
+mod trees;
 mod windows;
 
 use sardonyx_ir::{interp, text, verify};

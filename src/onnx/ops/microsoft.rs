@@ -10,6 +10,7 @@ use sardonyx_ir::Value;
 
 mod attention;
 mod blocks;
+mod forms;
 mod gqa;
 mod norm;
 mod pointwise;
@@ -22,6 +23,7 @@ mod rotary;
 pub(super) static GROUPS: &[&[Row]] = &[
     attention::ROWS,
     blocks::ROWS,
+    forms::ROWS,
     gqa::ROWS,
     norm::ROWS,
     pointwise::ROWS,

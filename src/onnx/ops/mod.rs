@@ -21,6 +21,7 @@ mod legacy;
 mod loss;
 mod math;
 mod microsoft;
+mod ml;
 mod ngrams;
 mod norm;
 mod pad;
@@ -107,7 +108,7 @@ static GROUPS: &[&[Row]] = &[
 /// Rows by domain and name, oldest first.
 static TABLE: LazyLock<HashMap<(&str, &str), Vec<&Row>>> = LazyLock::new(|| {
     let mut table: HashMap<(&str, &str), Vec<&Row>> = HashMap::new();
-    for row in GROUPS.iter().chain(microsoft::GROUPS).copied().flatten() {
+    for row in GROUPS.iter().chain(microsoft::GROUPS).chain(ml::GROUPS).copied().flatten() {
         table.entry((row.domain, row.name)).or_default().push(row);
     }
     table.values_mut().for_each(|rows| rows.sort_by_key(|r| r.since));

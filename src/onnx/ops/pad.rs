@@ -46,6 +46,20 @@ fn pad(cx: &mut Context) -> Built {
     padded(cx, x, value, pads, &axes, mode)
 }
 
+/// As ONNX's operator; the amounts may be a row.
+pub(super) fn pad_rows(cx: &mut Context) -> Built {
+    let (x, list) = (cx.operand(0)?, cx.operand(1)?);
+    let rank = cx.rank(x);
+    let list = cx.reshape(list, vec![Dim::from(2 * rank)])?;
+    let pads = cx.bound(list, 2 * rank)?;
+    let value = match cx.operand_if(2)? {
+        Some(v) => cx.as_scalar(v)?,
+        None => cx.like(x, 0.0),
+    };
+    let (mode, axes): (PadMode, Vec<usize>) = (pad_mode(cx)?, (0..rank).collect());
+    padded(cx, x, value, pads, &axes, mode)
+}
+
 /// Amounts for axes that only the run knows, as amounts for all axes.
 fn spread_pads(cx: &mut Context, list: Value, axes: Value, rank: usize) -> Built {
     let n = cx.ty(axes).elements();

@@ -37,7 +37,38 @@ impl Cell {
 }
 
 fn recurrent(cx: &mut Context, cell: Cell) -> Built<Vec<Value>> {
-    let (mut x, w, r) = (cx.operand(0)?, cx.operand(1)?, cx.operand(2)?);
+    let (w, r) = (cx.operand(1)?, cx.operand(2)?);
+    layers(cx, cell, w, r)
+}
+
+/// `com.microsoft.DynamicQuantizeLSTM`: weights `[dirs, in, 4h]` in bytes. They become floats; ONNX Runtime
+/// rounds the input and every state to bytes besides.
+pub(super) fn quantized_lstm(cx: &mut Context) -> Built<Vec<Value>> {
+    let mut weights = Vec::new();
+    for (bytes, scale) in [(1, 8), (2, 10)] {
+        let (bytes, zero) = (cx.operand(bytes)?, cx.operand(scale + 1)?);
+        let mut parameters = [cx.operand(scale)?, zero];
+        for v in &mut parameters {
+            // One of a direction, or one of each of its columns.
+            *v = match cx.rank(*v) {
+                1 => cx.unsqueeze(*v, &[1, 2])?,
+                2 => cx.unsqueeze(*v, &[1])?,
+                _ => return invalid(format!("parameters {} of weights", cx.ty(*v))),
+            };
+        }
+        let [scale, zero] = parameters;
+        let (wide, zero) = (cx.cast(bytes, DType::F32)?, cx.cast(zero, DType::F32)?);
+        let moved = cx.minus(wide, zero)?;
+        let floats = cx.times(moved, scale)?;
+        let floats = cx.ranked(floats, 3)?;
+        weights.push(cx.transpose(floats, &[0, 2, 1])?);
+    }
+    layers(cx, Cell::Lstm, weights[0], weights[1])
+}
+
+/// The layers with these weights, the other operands in ONNX's order.
+fn layers(cx: &mut Context, cell: Cell, w: Value, r: Value) -> Built<Vec<Value>> {
+    let mut x = cx.operand(0)?;
     let batch_first = cx.flag("layout", false)?;
     if batch_first {
         x = cx.transpose(x, &[1, 0, 2])?;

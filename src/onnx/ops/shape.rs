@@ -277,8 +277,9 @@ pub(super) fn tiled(cx: &mut Context, x: Value, repeats: &[Dim]) -> Built {
     cx.reshape(x, whole)
 }
 
-fn range(cx: &mut Context) -> Built {
-    let (start, limit, delta) = (cx.operand(0)?, cx.operand(1)?, cx.operand(2)?);
+pub(super) fn range(cx: &mut Context) -> Built {
+    let (start, limit, delta) = (cx.operand(0)?, cx.operand(1)?, cx.operand_if(2)?);
+    let delta = delta.unwrap_or_else(|| cx.like(start, 1.0));
     let dtype = cx.dtype(start);
     let count = range_count(cx, start, limit, delta)?;
     let steps = cx.add(Op::Iota { count, to: dtype }, &[])?;
@@ -376,7 +377,7 @@ fn eye_like(cx: &mut Context) -> Built {
     cx.cast(on, dtype)
 }
 
-fn trilu(cx: &mut Context) -> Built {
+pub(super) fn trilu(cx: &mut Context) -> Built {
     let x = cx.operand(0)?;
     let (shape, upper) = (cx.shape(x), cx.flag("upper", true)?);
     let (rows, columns) = rows_and_columns(cx, &shape)?;

@@ -53,10 +53,6 @@ fn bits_product(cx: &mut Context) -> Built {
     if cx.int("weight_prepacked", 0)? != 0 {
         return unsupported("weights packed for a device");
     }
-    if groups.is_some() && zeros.is_some_and(|zeros| cx.dtype(zeros) == DType::U8) {
-        // ONNX Runtime reads them differently from the numbers; the operand is deprecated.
-        return unsupported("packed zero points in another order");
-    }
     let blocks = (k + block - 1) / block;
     let dtype = cx.dtype(a);
     let numbers = unpacked(cx, b, bits)?;
