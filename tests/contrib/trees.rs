@@ -243,8 +243,8 @@ fn tables(dtype: DType, forest: &[Vec<Node>], targets: u64) -> Case {
             let n = &tree[i];
             let mode = if n.mode == 4 { 6 } else { n.mode as i64 };
             if mode == 6 {
-                // ONNX Runtime takes only whole numbers.
-                let first = f64::from(n.split).floor();
+                // ONNX Runtime takes only whole numbers, and is exact only for those that are not negative.
+                let first = f64::from(n.split).floor().abs();
                 members.extend([first, first + 1.0, 2.0, f64::NAN]);
             }
             modes.push(mode);
