@@ -2,6 +2,7 @@
 use super::super::super::context::{Built, Context};
 use super::super::super::error::invalid;
 use sardonyx_ir::{Op, Value};
+use std::f64::consts::{PI, SQRT_2};
 
 /// Scores nearer to 0 than this are none in a softmax that leaves out zeros, as in ONNX Runtime.
 const NONE: f64 = 1e-7;
@@ -71,14 +72,14 @@ fn probit(cx: &mut Context, x: Value) -> Built {
     let product = cx.times(below, above)?;
     let log = cx.log(product)?;
     let half = cx.times_number(log, 0.5)?;
-    let v = cx.plus_number(half, 2.0 / (3.14159 * WINITZKI))?;
+    let v = cx.plus_number(half, 2.0 / (PI * WINITZKI))?;
     let rest = cx.times_number(log, 1.0 / WINITZKI)?;
     let square = cx.times(v, v)?;
     let inner = cx.minus(square, rest)?;
     let root = cx.sqrt(inner)?;
     let difference = cx.minus(root, v)?;
     let size = cx.sqrt(difference)?;
-    let size = cx.times_number(size, f64::from(1.414_213_56_f32))?;
+    let size = cx.times_number(size, SQRT_2)?;
     let zero = cx.like(x, 0.0);
     let negative = cx.lt(x, zero)?;
     let opposite = cx.neg(size)?;
