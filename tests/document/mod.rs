@@ -15,9 +15,14 @@ pub fn check(section: &str, text: &str) {
         return std::fs::write(&path, format!("{}\n", text.trim_end()))
             .expect("the document should be writable");
     }
-    assert_eq!(
-        text.trim_end(),
-        body[..length].trim_end(),
-        "docs/onnx-support.md is out of date: run with SARDONYX_BLESS=1"
+    let (made, found) = (text.trim_end(), body[..length].trim_end());
+    let mut lines = made.lines().zip(found.lines()).filter(|(made, found)| made != found);
+    assert!(
+        made == found,
+        "docs/onnx-support.md is out of date in the section `{section}`: run with SARDONYX_BLESS=1. {}",
+        match lines.next() {
+            Some((made, found)) => format!("The first line that differs is now\n{made}\nand was\n{found}"),
+            None => "One is the other's beginning".to_owned(),
+        }
     );
 }
