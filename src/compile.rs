@@ -8,6 +8,7 @@ use sardonyx_ir::Graph;
 use sardonyx_ir::rewrite::{Miss, Trace};
 use sardonyx_passes::{Driver, Timing};
 use sardonyx_runtime::Device;
+use sardonyx_tensor::DType;
 use std::path::PathBuf;
 
 /// How a model is compiled.
@@ -25,6 +26,8 @@ pub struct Options {
     pub tools: Tools,
     /// Whether kernel sources are kept in the program.
     pub keep_source: bool,
+    /// What is put in place of the model's f32: f16 or bf16; nothing if none.
+    pub dtype: Option<DType>,
     /// Stop after so many rewrites.
     pub stop_after: Option<usize>,
     /// Collect near-misses of this rule.
@@ -40,6 +43,7 @@ impl Default for Options {
             cache: None,
             tools: Tools::default(),
             keep_source: false,
+            dtype: None,
             stop_after: None,
             explain: None,
         }
@@ -90,7 +94,7 @@ pub type Show<'a> = &'a mut dyn FnMut(&str, &str);
 /// The graph of a model after the passes; `dump` is a pass name or `all`, and what is told the change that
 /// each such pass made.
 pub fn optimize(model: &Model, options: &Options, dump: Option<(&str, Show<'_>)>) -> Optimized {
-    let passes = sardonyx_passes::Options { trace: Trace::new(options.stop_after, options.explain.clone()) };
+    let passes = pass_options(options, options.explain.clone());
     let mut graph = model.graph.clone();
     let mut driver = Driver::new(&passes);
     if let Some((pass, show)) = dump {
@@ -101,9 +105,13 @@ pub fn optimize(model: &Model, options: &Options, dump: Option<(&str, Show<'_>)>
     Optimized { graph, timings, rewrites: passes.trace.len(), misses: passes.trace.misses() }
 }
 
+fn pass_options(options: &Options, explain: Option<String>) -> sardonyx_passes::Options {
+    sardonyx_passes::Options { trace: Trace::new(options.stop_after, explain), dtype: options.dtype }
+}
+
 /// The graph as it is after the last run of the pass `name`.
 pub fn optimized_until(model: &Model, options: &Options, name: &str) -> Graph {
-    let passes = sardonyx_passes::Options { trace: Trace::new(options.stop_after, None) };
+    let passes = pass_options(options, None);
     let mut graph = model.graph.clone();
     let mut last = graph.clone();
     let mut keep = |pass: &str, g: &Graph| {

@@ -21,6 +21,9 @@ pub fn optimize(driver: &mut Driver, g: &mut Graph) {
     driver.run(pass("attention"), g);
     // What these have made of constants, and the transposes around attention.
     driver.repeat(&simplify, g, ROUNDS);
+    // After the rules, whose patterns and constants are those of f32, and before grouping, which puts the casts
+    // into the kernels around them.
+    driver.run(pass("precision"), g);
     // Last: nothing looks into the regions it makes.
     driver.run(pass("group"), g);
 }

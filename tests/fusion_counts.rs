@@ -9,6 +9,7 @@ use sardonyx::onnx::{ImportOptions, import};
 use sardonyx::pipeline;
 use sardonyx_ir::{Graph, interp, verify};
 use sardonyx_passes::{Driver, Options};
+use sardonyx_tensor::DType;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -37,8 +38,13 @@ const EXPORTS: [(&str, &str); 13] = [
 ];
 
 fn optimized(path: &Path) -> Graph {
+    optimized_in(path, None)
+}
+
+/// The graph after the passes, in half precision if that is given.
+fn optimized_in(path: &Path, half: Option<DType>) -> Graph {
     let mut g = import(path, &ImportOptions::default()).unwrap_or_else(|e| panic!("{e}")).graph;
-    let options = Options::default();
+    let options = Options { dtype: half, ..Options::default() };
     pipeline::optimize(&mut Driver::new(&options), &mut g);
     verify::verify(&g).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     g
@@ -109,6 +115,22 @@ fn small_models() {
         check_values(&path, &g);
     }
     insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn half_precision_keeps_what_was_found() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/small");
+    for path in models(&folder) {
+        let full = optimized(&path);
+        for half in [DType::F16, DType::BF16] {
+            let g = optimized_in(&path, Some(half));
+            assert_eq!(listed(&counts(&g)), listed(&counts(&full)), "{} {half}", path.display());
+            // Inputs and outputs are cast by kernels of their own where no kernel is beside them.
+            let borders = g.inputs().len() + g.outputs().len();
+            let (narrow, wide) = (kernels(&g), kernels(&full));
+            assert!(narrow <= wide + borders, "{} {half}: {narrow} kernels, {wide} in f32", path.display());
+        }
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use sardonyx::inputs::{Sizes, Wanted, complete, index_bounds, read_npz};
 use sardonyx::onnx::{ImportOptions, Model, import};
 use sardonyx::ort::{Level, Ort};
 use sardonyx_runtime::{Program, Session};
-use sardonyx_tensor::Tensor;
+use sardonyx_tensor::{DType, Tensor};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -29,8 +29,9 @@ struct Check {
 
 type Named = Vec<(String, Tensor)>;
 
-fn session(model: &Model) -> Result<Session, String> {
-    let compiled = compile(model, &device::options(0)).map_err(|e| e.to_string())?;
+fn session(model: &Model, half: Option<DType>) -> Result<Session, String> {
+    let options = Options { dtype: half, ..device::options(0) };
+    let compiled = compile(model, &options).map_err(|e| e.to_string())?;
     let program = Program::from_bytes(compiled.bytes).map_err(|e| e.to_string())?;
     program.session(device::device()).map_err(|e| e.to_string())
 }
@@ -96,7 +97,7 @@ fn seeded(
 
 fn check_public(check: &Check, path: &Path) -> Result<(), String> {
     let model = import(path, &ImportOptions::default()).map_err(|e| e.to_string())?;
-    let mut session = session(&model)?;
+    let mut session = session(&model, None)?;
     // What a network that quantizes rounds differently is judged by how far ONNX Runtime's levels differ.
     let quantized = quantizes(&model.graph);
     let levels = if quantized { &Level::EVERY[..] } else { &[Level::All] };
@@ -122,8 +123,8 @@ fn check_public(check: &Check, path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// A model with the inputs and outputs in an `.npz`.
-fn check_export(path: &Path, npz: &Path) -> Result<(), String> {
+/// A model with the inputs and outputs in an `.npz`, compiled as it is or in half precision.
+fn check_export(path: &Path, npz: &Path, half: Option<DType>) -> Result<(), String> {
     let model = import(path, &ImportOptions::default()).map_err(|e| e.to_string())?;
     let (mut inputs, mut expected) = (Named::new(), Named::new());
     for (key, t) in read_npz(npz).map_err(|e| e.to_string())? {
@@ -133,7 +134,13 @@ fn check_export(path: &Path, npz: &Path) -> Result<(), String> {
             _ => return Err(format!("key {key} is neither in:NAME nor out:NAME")),
         }
     }
-    let ours = run(&mut session(&model)?, &inputs)?;
+    let ours = run(&mut session(&model, half)?, &inputs)?;
+    if let Some(half) = half {
+        let wrong = differences_within(&ours, &expected, |_, t| {
+            Tolerance::network(if t.dtype() == DType::F32 { half } else { t.dtype() })
+        });
+        return if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) };
+    }
     let mut wrong = differences(&ours, &expected);
     if std::env::var_os("ORT_DYLIB_PATH").is_some() {
         let theirs = Ort::open(path, 1, None).and_then(|mut o| o.run(&inputs)).map_err(|e| e.to_string())?;
@@ -201,8 +208,23 @@ fn exports_agree_with_pytorch_and_onnx_runtime() {
     report(files.iter().filter(|f| only.as_ref().is_none_or(|o| f.to_string_lossy().contains(o))).map(
         |path| {
             let run: Box<dyn FnOnce() -> Result<(), String>> =
-                Box::new(move || check_export(path, &path.with_extension("npz")));
+                Box::new(move || check_export(path, &path.with_extension("npz"), None));
             (path.display().to_string(), run)
+        },
+    ));
+}
+
+#[test]
+fn exports_in_half_precision_agree_with_pytorch() {
+    let files = onnx_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/small"));
+    let only = std::env::var("SARDONYX_ONLY").ok();
+    let wanted = |f: &&PathBuf| only.as_ref().is_none_or(|o| f.to_string_lossy().contains(o));
+    let halves = [DType::F16, DType::BF16];
+    report(files.iter().filter(wanted).flat_map(|path| halves.map(|half| (path, half))).map(
+        |(path, half)| {
+            let run: Box<dyn FnOnce() -> Result<(), String>> =
+                Box::new(move || check_export(path, &path.with_extension("npz"), Some(half)));
+            (format!("{} {half}", path.display()), run)
         },
     ));
 }
@@ -228,7 +250,7 @@ fn what_onnx_runtimes_optimizer_writes_agrees_with_pytorch_and_onnx_runtime() {
                 {
                     *fused.borrow_mut().entry(op.clone()).or_default() += n;
                 }
-                check_export(&to, &path.with_extension("npz"))
+                check_export(&to, &path.with_extension("npz"), None)
             });
             (name, run)
         },

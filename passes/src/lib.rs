@@ -18,17 +18,21 @@ mod integers;
 mod movement;
 mod normalization;
 pub mod pattern;
+mod precision;
 
 pub use driver::{Driver, Timing};
 
 use sardonyx_ir::Graph;
 use sardonyx_ir::rewrite::{RuleSet, Trace};
+use sardonyx_tensor::DType;
 
 /// What the caller asks of the passes.
 #[derive(Debug, Default)]
 pub struct Options {
     /// The rewrites made so far; limits them, and collects near-misses.
     pub trace: Trace,
+    /// What [`pass`] `precision` puts in place of f32: f16, bf16, or nothing.
+    pub dtype: Option<DType>,
 }
 
 /// A pass.
@@ -104,6 +108,12 @@ pub static PASSES: &[Pass] = &[
         about: "finds attention and takes scales, repeated heads and masks into it",
         run: attention::run,
         rules: || attention::NAMES.to_vec(),
+    },
+    Pass {
+        name: "precision",
+        about: "puts half precision in place of f32, if that is asked for",
+        run: precision::run,
+        rules: || precision::NAMES.to_vec(),
     },
     Pass {
         name: "group",

@@ -4,6 +4,7 @@
 //! // passes: algebra, fold       the passes to run, in order
 //! // tolerance: 1e-4             largest difference of a value, relative to 1 + |value|; 1e-5 if not given
 //! // sizes: b=2,5                the two values of a symbol, where any two will not do
+//! // dtype: f16                  what is put in place of f32
 //! // same                        the graph does not change
 //! ```
 //! For each: the text form round-trips, the verifier accepts the graph before and after, reference values on
@@ -12,7 +13,7 @@
 #![allow(clippy::unwrap_used)]
 use sardonyx_ir::{Graph, interp, text, verify};
 use sardonyx_passes::{Driver, Options, PASSES, pass};
-use sardonyx_tensor::{Bindings, Tensor};
+use sardonyx_tensor::{Bindings, DType, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
@@ -21,6 +22,7 @@ struct Case {
     passes: Vec<String>,
     tolerance: f64,
     sizes: BTreeMap<String, [i64; 2]>,
+    dtype: Option<DType>,
     same: bool,
     graph: Graph,
 }
@@ -28,11 +30,13 @@ struct Case {
 fn read(path: &Path) -> Case {
     let source = std::fs::read_to_string(path).unwrap();
     let graph = text::parse(&source).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let mut case = Case { passes: vec![], tolerance: 1e-5, sizes: BTreeMap::new(), same: false, graph };
+    let sizes = BTreeMap::new();
+    let mut case = Case { passes: vec![], tolerance: 1e-5, sizes, dtype: None, same: false, graph };
     for line in source.lines().map_while(|l| l.strip_prefix("// ")) {
         match line.split_once(": ") {
             Some(("passes", names)) => case.passes = names.split(", ").map(str::to_string).collect(),
             Some(("tolerance", t)) => case.tolerance = t.parse().unwrap(),
+            Some(("dtype", name)) => case.dtype = Some(name.parse().unwrap()),
             Some(("sizes", list)) => {
                 for item in list.split("; ") {
                     let (name, values) = item.split_once('=').unwrap();
@@ -88,7 +92,7 @@ fn assert_close(before: &[Tensor], after: &[Tensor], tolerance: f64) {
 
 /// Runs the passes of a case; the rules that applied, in order.
 fn run(case: &Case, g: &mut Graph) -> Vec<&'static str> {
-    let options = Options::default();
+    let options = Options { dtype: case.dtype, ..Options::default() };
     let mut driver = Driver::new(&options);
     for name in &case.passes {
         driver.run(pass(name).unwrap_or_else(|| panic!("no pass {name}")), g);

@@ -1,5 +1,6 @@
 //! The command line, as text: every verb, every flag.
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use sardonyx_tensor::DType;
 use std::path::PathBuf;
 
 /// Compiles ONNX models ahead of time for AMD GPUs, NVIDIA GPUs and CPUs, and runs, verifies and times them.
@@ -85,12 +86,37 @@ pub struct BuildArgs {
     /// Directory of the code-object cache.
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
+    /// Compute in this type where the model has f32; inputs and outputs keep their types.
+    #[arg(long, value_enum)]
+    pub dtype: Option<Precision>,
     /// Stop after N rewrites (for finding the rewrite that breaks a model).
     #[arg(long, value_name = "N")]
     pub stop_after: Option<usize>,
     /// NVRTC's library, for cuda targets (default: NVRTC_DYLIB_PATH, then the loader's search path).
     #[arg(long, value_name = "FILE")]
     pub nvrtc_library: Option<PathBuf>,
+}
+
+/// What the model's f32 becomes.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// IEEE half precision, f32 where range or precision asks for it.
+    Fp16,
+    /// bfloat16, f32 where precision asks for it.
+    Bf16,
+    /// The model's own types.
+    F32,
+}
+
+impl Precision {
+    /// What is put in place of f32.
+    pub fn half(self) -> Option<DType> {
+        match self {
+            Precision::Fp16 => Some(DType::F16),
+            Precision::Bf16 => Some(DType::BF16),
+            Precision::F32 => None,
+        }
+    }
 }
 
 /// A device to run on.

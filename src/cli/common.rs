@@ -1,6 +1,6 @@
 //! What several verbs do: read sizes, load or compile a program, make inputs, run, print tables.
 use super::Failure;
-use super::args::{BuildArgs, DeviceArgs, InputArgs, OrtArgs, SizeArgs};
+use super::args::{BuildArgs, DeviceArgs, InputArgs, OrtArgs, Precision, SizeArgs};
 use crate::compile::{self, Options};
 use crate::inputs::{self, Given, Named, Sizes, Wanted};
 use crate::onnx::{ImportOptions, Model};
@@ -86,6 +86,7 @@ pub fn options(build: &BuildArgs) -> Options {
     Options {
         jobs: build.jobs,
         cache: build.cache.clone().or_else(default_cache),
+        dtype: build.dtype.and_then(Precision::half),
         stop_after: build.stop_after,
         tools: tools(build.nvrtc_library.clone()),
         ..Options::default()

@@ -1,12 +1,12 @@
 //! `verify`: the compiled program against an oracle on the same inputs.
-use super::args::{Bisect, Oracle, Verify};
+use super::args::{Bisect, Oracle, Precision, Verify};
 use super::common::{self, Loaded};
 use super::{Failure, Outcome};
 use crate::compare::{Comparison, Tolerance, compare, quantizes, spread};
 use crate::ort::Level;
 use anyhow::anyhow;
 use sardonyx_ir::{Op, Value, interp};
-use sardonyx_tensor::Tensor;
+use sardonyx_tensor::{DType, Tensor};
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -104,10 +104,13 @@ fn compare_all(args: &Verify, ours: &Named, theirs: &Expected) -> Result<Vec<Com
 }
 
 fn tolerance(args: &Verify, reference: &Tensor, spread: Option<f64>) -> Tolerance {
+    // An output is no more precise than what computed it.
+    let half = args.build.dtype.and_then(Precision::half).filter(|_| reference.dtype() == DType::F32);
+    let dtype = half.unwrap_or(reference.dtype());
     let default = match args.inputs.test_data {
-        _ if spread.is_some() => Tolerance::quantized(reference.dtype(), spread.unwrap_or(0.0)),
-        Some(_) if args.against.is_none() => Tolerance::BACKEND_TEST,
-        _ => Tolerance::network(reference.dtype()),
+        _ if spread.is_some() => Tolerance::quantized(dtype, spread.unwrap_or(0.0)),
+        Some(_) if args.against.is_none() && half.is_none() => Tolerance::BACKEND_TEST,
+        _ => Tolerance::network(dtype),
     };
     Tolerance { atol: args.atol.unwrap_or(default.atol), rtol: args.rtol.unwrap_or(default.rtol) }
 }
