@@ -8,7 +8,7 @@
 mod device;
 
 use sardonyx::compare::{Tolerance, compare, quantizes, spread};
-use sardonyx::compile::compile;
+use sardonyx::compile::{Options, compile};
 use sardonyx::inputs::{Sizes, Wanted, complete, index_bounds, read_npz};
 use sardonyx::onnx::{ImportOptions, Model, import};
 use sardonyx::ort::{Level, Ort};
