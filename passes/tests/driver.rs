@@ -35,7 +35,7 @@ fn changes_are_shown_without_numbers_of_values() {
 
 #[test]
 fn a_limit_stops_every_pass() {
-    let options = Options { trace: Trace::new(Some(1), None) };
+    let options = Options { trace: Trace::new(Some(1), None), ..Options::default() };
     let mut g = parse(SOURCE);
     let mut driver = Driver::new(&options);
     for pass in PASSES {
