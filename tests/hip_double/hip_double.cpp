@@ -27,6 +27,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 struct HostKernel {
@@ -122,6 +123,9 @@ struct Stream {
     // What it records, while it does.
     Graph* recording;
     bool spoiled;
+    // Which threads must not manage memory meanwhile (hipStreamCaptureMode), and the one that records.
+    int mode;
+    std::thread::id recorder;
 };
 
 struct Double {
@@ -283,10 +287,13 @@ int add(Stream* stream, Work work) {
     return SUCCESS;
 }
 
-// Whether a stream records that was told so by this device; then memory must not be managed.
+// Whether a stream of this device records in a mode that forbids this thread to manage memory: in the global mode
+// (0) any thread, in that of a thread (1) the one that records, in the relaxed one (2) none.
 bool recording() {
     for (Stream* stream : state().streams)
-        if (stream->recording && stream->device == current) return true;
+        if (stream->recording && stream->device == current &&
+            (stream->mode == 0 || (stream->mode == 1 && stream->recorder == std::this_thread::get_id())))
+            return true;
     return false;
 }
 
@@ -648,12 +655,14 @@ int hipModuleLaunchKernel(void* handle, unsigned x, unsigned y, unsigned z, unsi
     return add(stream, work);
 }
 
-int hipStreamBeginCapture(void* handle, int) {
+int hipStreamBeginCapture(void* handle, int mode) {
     CALL(true)
     Stream* const stream = stream_of(handle);
     if (!stream || !handle || stream->recording) return problem(INVALID_VALUE, "a stream that cannot record");
+    if (mode < 0 || mode > 2) return problem(INVALID_VALUE, "a mode of capture that does not exist");
     stream->recording = new Graph{current, {}};
     stream->spoiled = false;
+    stream->mode = mode, stream->recorder = std::this_thread::get_id();
     return SUCCESS;
 }
 
