@@ -3,7 +3,8 @@
 //
 // A fragment is loaded from shared memory, either "along k" (the elements of a row or column of the product
 // side by side) or "across k" (elements of equal k side by side). `Accumulator::row` and `column` say which
-// element a lane's i-th value is.
+// element a lane's i-th value is; a lane has values of `held` rows, the i-th of row number `held_row(i)`, and
+// `sharing` neighbouring lanes have the same rows.
 
 #if !defined(SARDONYX_HOST) && defined(SARDONYX_CUDA)
 #define ON_CUDA 1
@@ -15,7 +16,7 @@
 #define INLINE __device__ __forceinline__
 // One block at least on a multiprocessor: as many registers as that leaves.
 #define BLOCK_KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads, 1)
-#define SHARED_MEMORY(name, bytes) extern __shared__ __align__(128) unsigned char name[]
+#define SHARED_MEMORY(name, bytes) extern __shared__ __align__(1024) unsigned char name[]
 INLINE void barrier() { __syncthreads(); }
 #elif defined(ON_HIP)
 #define INLINE __attribute__((device)) inline __attribute__((always_inline))
@@ -137,6 +138,8 @@ struct Fma {
     };
     struct Accumulator {
         float v[values];
+        static constexpr int held = values / 2, sharing = 8;
+        static INLINE int held_row(int i) { return i / 2; }
         static INLINE int row(int lane, int i) { return lane / 8 * (512 / SARDONYX_WAVE / 4) + i / 2; }
         static INLINE int column(int lane, int i) { return lane % 8 * 2 + i % 2; }
     };
@@ -171,6 +174,8 @@ struct Mma {
     };
     struct Accumulator {
         float v[8];
+        static constexpr int held = 2, sharing = 4;
+        static INLINE int held_row(int i) { return i / 2 % 2; }
         static INLINE int row(int lane, int i) { return lane / 4 + i / 2 % 2 * 8; }
         static INLINE int column(int lane, int i) { return i / 4 * 8 + lane % 4 * 2 + i % 2; }
     };
@@ -222,6 +227,8 @@ struct Mfma {
             float v[4];
             Float4 vector;
         };
+        static constexpr int held = 4, sharing = 16;
+        static INLINE int held_row(int i) { return i; }
         static INLINE int row(int lane, int i) { return lane / 16 * 4 + i; }
         static INLINE int column(int lane, int) { return lane % 16; }
     };
@@ -273,6 +280,8 @@ struct Wmma {
             float v[8];
             Float8 vector;
         };
+        static constexpr int held = 8, sharing = 16;
+        static INLINE int held_row(int i) { return i; }
         static INLINE int row(int lane, int i) {
             return WMMA_SIZE == 16 ? 2 * i + lane / 16 : lane / 16 * 8 + i;
         }

@@ -2,6 +2,7 @@
 //! parameters filled in here.
 //!
 //! A template serves the kernels whose layouts it was written for; for the others there is none.
+mod attention;
 mod gemm;
 mod text;
 
@@ -13,6 +14,7 @@ use crate::unit::Template;
 pub fn instantiate(kernel: &Kernel, name: &str, gpu: &GpuSpec) -> Option<Template> {
     match kernel {
         Kernel::Gemm(gemm) => gemm::template(gemm, name, gpu),
+        Kernel::Attention(attention) => attention::template(attention, name, gpu),
         _ => None,
     }
 }

@@ -4,12 +4,16 @@
 use sardonyx_codegen::emit::hip;
 use sardonyx_codegen::kernel::Kernel;
 use sardonyx_codegen::kernel::contract::{Access, Epilogue, Gemm, Operand};
-use sardonyx_codegen::target::{GpuSpec, Matrix, Target};
+use sardonyx_codegen::target::{GpuSpec, Matrix, Platform, Target};
+use sardonyx_codegen::toolchain::gpu::Compiler;
 use sardonyx_codegen::unit::{Template, Unit};
 use sardonyx_ir::scalar::Scalar;
 use sardonyx_tensor::{Bindings, DType, Dim};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+#[path = "templates/attention.rs"]
+mod attention;
 
 /// GPUs that clang 19 compiles for, one for each form of the matrix unit and more of those in use.
 const AMD: &[&str] = &["gfx908", "gfx90a", "gfx942", "gfx1030", "gfx1100", "gfx1151", "gfx1201"];
@@ -163,9 +167,14 @@ fn directory(name: &str) -> PathBuf {
 
 fn on_host(name: &str, gpu: &str, case: &Case) {
     let template = case.template(gpu);
+    run_on_host(name, &case.program(GpuSpec::named(gpu).unwrap(), &template));
+}
+
+/// Compiles a program with a check in it, and runs it.
+fn run_on_host(name: &str, text: &str) {
     let directory = directory(name);
-    let (source, program) = (directory.join("gemm.cpp"), directory.join("gemm"));
-    std::fs::write(&source, case.program(GpuSpec::named(gpu).unwrap(), &template)).unwrap();
+    let (source, program) = (directory.join("check.cpp"), directory.join("check"));
+    std::fs::write(&source, text).unwrap();
     let harness = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/templates");
     run(Command::new("clang++-19")
         .args(["-std=c++17", "-O1", "-fno-strict-aliasing", "-mf16c", "-mfma", "-w", "-DSARDONYX_HOST", "-I"])
@@ -196,6 +205,37 @@ fn products_on_the_host_are_right() {
         for gpu in ["hip:gfx90a", "cuda:sm_80"] {
             on_host(name, gpu, case);
         }
+    }
+}
+
+/// Products that are large enough for warpgroups.
+const LARGE: &[(&str, Case)] = &[
+    ("tall", Case { batch: 66, m: 200, n: 184, k: 72, ..PLAIN }),
+    ("square", Case { batch: 33, m: 256, n: 256, k: 72, dtype: DType::BF16, a: Columns, ..PLAIN }),
+    ("turned", Case { batch: 66, m: 136, n: 128, k: 200, out: DType::F32, b: Columns, ..PLAIN }),
+    ("narrow", Case { batch: 22, m: 200, n: 200, k: 264, a: Columns, b: Columns, gap: 8, ..PLAIN }),
+];
+
+#[test]
+fn products_of_warpgroups_are_right_on_the_host() {
+    for (name, case) in LARGE {
+        assert!(case.template("cuda:sm_90").source.contains("multiply_tiles"), "{name}");
+        on_host(name, "cuda:sm_90", case);
+    }
+}
+
+/// NVRTC, whose library `NVRTC_DYLIB_PATH` names.
+fn nvrtc() -> Compiler {
+    let library = std::env::var_os("NVRTC_DYLIB_PATH").expect("NVRTC_DYLIB_PATH should be set");
+    Compiler::load(Platform::Cuda, Some(Path::new(&library))).unwrap()
+}
+
+#[test]
+fn products_of_warpgroups_compile() {
+    let (compiler, gpu) = (nvrtc(), GpuSpec::named("cuda:sm_90").unwrap());
+    for (name, case) in LARGE {
+        let text = hip::text(&Unit::Template(case.template("cuda:sm_90")), gpu);
+        compiler.compile(gpu, name, &text).unwrap();
     }
 }
 
@@ -248,14 +288,18 @@ fn products_use_matrix_units_and_do_not_spill() {
 #[test]
 fn the_text_is_valid_alone() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text: String = ["device/matrix.hpp", "device/stage.hpp", "templates/gemm.hip"]
-        .iter()
-        .map(|file| std::fs::read_to_string(root.join(file)).unwrap())
-        .collect();
+    let read = |files: &[&str]| -> String {
+        files.iter().map(|file| std::fs::read_to_string(root.join(file)).unwrap()).collect()
+    };
     let directory = directory("alone");
+    let waves = read(&["device/matrix.hpp", "device/stage.hpp", "templates/gemm.hip"]);
     for arch in AMD {
-        compile(&format!("#define SARDONYX_HIP 1\n#define KERNEL_NAME gemm\n{text}"), arch, &directory);
+        compile(&format!("#define SARDONYX_HIP 1\n#define KERNEL_NAME gemm\n{waves}"), arch, &directory);
     }
+    let warpgroups = ["device/warpgroup.hpp", "templates/gemm_warpgroup.hip"];
+    let warpgroups = read(&[&["device/matrix.hpp", "device/stage.hpp"], &warpgroups[..]].concat());
+    let text = format!("#define SARDONYX_CUDA 1\n#define KERNEL_NAME gemm\n{warpgroups}");
+    nvrtc().compile(GpuSpec::named("cuda:sm_90").unwrap(), "alone", &text).unwrap();
     std::fs::remove_dir_all(&directory).unwrap();
 }
 

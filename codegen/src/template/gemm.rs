@@ -1,17 +1,18 @@
 //! Matrix products on matrix units: `codegen/templates/gemm.hip`.
-use super::text::{Dims, element, epilogue};
+use super::text::{Dims, element, epilogue, parameters};
 use crate::kernel::contract::{Access, Gemm, Operand};
 use crate::target::{GpuSpec, Matrix, Platform};
 use crate::unit::Template;
 use sardonyx_tensor::{DType, Dim};
 use std::fmt::Write;
 
-/// The text of the device headers and of the template.
-const TEXT: &[&str] = &[
-    include_str!("../../device/matrix.hpp"),
-    include_str!("../../device/stage.hpp"),
-    include_str!("../../templates/gemm.hip"),
-];
+/// The device headers of both templates.
+const HEADERS: &str =
+    concat!(include_str!("../../device/matrix.hpp"), include_str!("../../device/stage.hpp"));
+/// The template for waves, and that for warpgroups with its device header.
+const WAVES: &str = include_str!("../../templates/gemm.hip");
+const WARPGROUPS: &str =
+    concat!(include_str!("../../device/warpgroup.hpp"), include_str!("../../templates/gemm_warpgroup.hip"));
 
 /// The tile of a block and how its waves share it.
 #[derive(Clone, Copy)]
@@ -31,6 +32,13 @@ const TILES: &[Tile] = &[
     Tile { m: 64, n: 64, k: 32, waves_m: 2, waves_n: 2, stages: 4 },
     Tile { m: 32, n: 64, k: 64, waves_m: 1, waves_n: 4, stages: 4 },
     Tile { m: 32, n: 32, k: 64, waves_m: 2, waves_n: 2, stages: 4 },
+];
+
+/// The tiles of warpgroups, the greatest first; they lie in rows.
+const WARPGROUP_TILES: &[Tile] = &[
+    Tile { m: 256, n: 128, k: 64, waves_m: 8, waves_n: 1, stages: 4 },
+    Tile { m: 128, n: 128, k: 64, waves_m: 8, waves_n: 1, stages: 3 },
+    Tile { m: 64, n: 128, k: 64, waves_m: 4, waves_n: 1, stages: 4 },
 ];
 
 /// Rows taken for a number of rows that only the run knows, when a tile is chosen.
@@ -67,20 +75,12 @@ impl Lines {
 impl Tile {
     /// The greatest tile that leaves no part of the GPU without work, or the smallest.
     fn choose(gemm: &Gemm, dtype: DType, gpu: &GpuSpec) -> Tile {
-        let of = |d: &Dim, usual: i64| d.known().unwrap_or(usual).max(1);
-        let batch: i64 = gemm.batch.iter().map(|d| of(d, 1)).fold(1, i64::saturating_mul);
-        let blocks = |t: &&Tile| {
-            let tiles = |size: i64, tile: i64| (size + tile - 1) / tile;
-            tiles(of(&gemm.m, USUAL_ROWS), t.m)
-                .saturating_mul(tiles(of(&gemm.n, USUAL_ROWS), t.n))
-                .saturating_mul(batch)
-        };
         // Sums of multiply-adds hold more of both operands in registers.
         let fits = |t: &&Tile| on_matrix_units(dtype, gpu) || t.m <= 64;
         let mut tile = *TILES
             .iter()
             .filter(fits)
-            .find(|t| blocks(t) >= i64::from(gpu.units))
+            .find(|t| t.blocks(gemm) >= i64::from(gpu.units))
             .unwrap_or(&TILES[TILES.len() - 1]);
         if gpu.platform == Platform::Hip {
             tile.stages = 2;
@@ -89,6 +89,31 @@ impl Tile {
             tile.k /= 2;
         }
         tile
+    }
+
+    /// The greatest tile of warpgroups that is nearly filled and leaves no part of the GPU without work; `None`
+    /// where there is none, or where `wgmma` does not serve the operands.
+    fn of_warpgroups(gemm: &Gemm, dtype: DType, gpu: &GpuSpec, lines: &[Lines; 2]) -> Option<Tile> {
+        let served = gpu.matrix == Matrix::Wgmma
+            && matches!(dtype, DType::F16 | DType::BF16)
+            && lines.iter().all(|l| l.vector == 8);
+        let fits = |t: &&Tile| {
+            let filled = |size: &Dim, tile: i64| tile < size.known().unwrap_or(USUAL_ROWS) + 64;
+            filled(&gemm.m, t.m) && filled(&gemm.n, t.n) && t.bytes(dtype) <= i64::from(gpu.shared_bytes)
+        };
+        WARPGROUP_TILES
+            .iter()
+            .filter(fits)
+            .find(|t| served && t.blocks(gemm) >= i64::from(gpu.units))
+            .copied()
+    }
+
+    /// The number of blocks, with usual sizes for those that only the run knows.
+    fn blocks(&self, gemm: &Gemm) -> i64 {
+        let of = |d: &Dim, usual: i64| d.known().unwrap_or(usual).max(1);
+        let tiles = |d: &Dim, tile: i64| (of(d, USUAL_ROWS) + tile - 1) / tile;
+        let batch: i64 = gemm.batch.iter().map(|d| of(d, 1)).fold(1, i64::saturating_mul);
+        tiles(&gemm.m, self.m).saturating_mul(tiles(&gemm.n, self.n)).saturating_mul(batch)
     }
 
     /// The most bytes of shared memory that it takes, padding counted.
@@ -113,27 +138,12 @@ pub(super) fn template(gemm: &Gemm, name: &str, gpu: &GpuSpec) -> Option<Templat
     let rank = turned.strides.len();
     turned.strides.swap(rank - 1, rank - 2);
     let lines = [Lines::of(a, &gemm.m, &gemm.k)?, Lines::of(&turned, &gemm.n, &gemm.k)?];
-    let tile = Tile::choose(gemm, a.dtype, gpu);
+    let warpgroups = Tile::of_warpgroups(gemm, a.dtype, gpu, &lines);
+    let tile = warpgroups.unwrap_or_else(|| Tile::choose(gemm, a.dtype, gpu));
 
     let mut dims = Dims::default();
-    let mut text = String::new();
-    let sizes = [
-        ("M", &gemm.m),
-        ("N", &gemm.n),
-        ("K", &gemm.k),
-        ("A_PITCH", &lines[0].pitch),
-        ("B_PITCH", &lines[1].pitch),
-    ];
-    let sizes: Vec<String> = sizes.iter().map(|(name, d)| format!("{name} = {}", dims.print(d))).collect();
-    let _ = writeln!(text, "#define GEMM_SIZES const i64_t {}", sizes.join(", "));
+    let mut text = constants(gemm, &tile, &lines, &mut dims);
     let _ = writeln!(text, "typedef {ty} Element;");
-    for (operand, lines) in ["A", "B"].iter().zip(&lines) {
-        let _ = writeln!(text, "constexpr bool {operand}_ALONG = {};", lines.along);
-        let _ = writeln!(text, "constexpr int {operand}_VECTOR = {};", lines.vector);
-    }
-    let Tile { m, n, k, waves_m, waves_n, stages } = tile;
-    let _ = writeln!(text, "constexpr int BLOCK_M = {m}, BLOCK_N = {n}, BLOCK_K = {k}, STAGES = {stages};");
-    let _ = writeln!(text, "constexpr int WAVES_M = {waves_m}, WAVES_N = {waves_n};");
     let batch = dims.batch(&gemm.batch, "z");
     for (operand, access) in [("A", a), ("B", b)] {
         let _ = writeln!(text, "#define GEMM_{operand}(z) {}", dims.place(access, &batch));
@@ -145,7 +155,8 @@ pub(super) fn template(gemm: &Gemm, name: &str, gpu: &GpuSpec) -> Option<Templat
         "#define GEMM_EPILOGUE(z, i, j, product) do {{ const float sum = product; {end} }} while (0)"
     );
 
-    let params = parameters(gemm, a, b)?;
+    let inputs: Vec<&Access> = gemm.epilogue.accesses.iter().chain([a, b]).collect();
+    let params = parameters(&inputs, &gemm.epilogue.out)?;
     let declared = params.iter().enumerate().map(|(i, p)| format!("{p}p{i}"));
     let declared: Vec<String> = declared.chain((0..dims.0.len()).map(|i| format!("i64_t d{i}"))).collect();
     let _ = writeln!(text, "#define GEMM_PARAMETERS {}", declared.join(", "));
@@ -154,11 +165,11 @@ pub(super) fn template(gemm: &Gemm, name: &str, gpu: &GpuSpec) -> Option<Templat
     let blocks = |size: &Dim, tile: i64| (size + Dim::from(tile - 1)).floor_div(tile);
     Some(Template {
         name: name.into(),
-        source: [TEXT[0], TEXT[1], &text, TEXT[2]].concat(),
+        source: [HEADERS, &text, if warpgroups.is_some() { WARPGROUPS } else { WAVES }].concat(),
         params: params.len(),
         dims: dims.0,
-        grid: blocks(&gemm.m, m) * blocks(&gemm.n, n) * Dim::product(&gemm.batch),
-        threads: waves_m * waves_n * gpu.wave,
+        grid: blocks(&gemm.m, tile.m) * blocks(&gemm.n, tile.n) * Dim::product(&gemm.batch),
+        threads: tile.waves_m * tile.waves_n * gpu.wave,
         shared: match gpu.platform {
             Platform::Hip => 0,
             Platform::Cuda => u32::try_from(tile.bytes(a.dtype)).ok()?,
@@ -167,18 +178,24 @@ pub(super) fn template(gemm: &Gemm, name: &str, gpu: &GpuSpec) -> Option<Templat
     })
 }
 
-/// The types of the buffer parameters; `None` where two accesses of a buffer disagree or a number is left out.
-fn parameters(gemm: &Gemm, a: &Access, b: &Access) -> Option<Vec<String>> {
-    let out = &gemm.epilogue.out;
-    let mut types = vec![None; out.arg + 1];
-    for access in gemm.epilogue.accesses.iter().chain([a, b]) {
-        let slot = types.get_mut(access.arg)?;
-        let ty = format!("const {}* ", element(access.dtype)?);
-        if slot.as_ref().is_some_and(|other| *other != ty) {
-            return None;
-        }
-        *slot = Some(ty);
+/// What the text says of sizes, layouts and the tile.
+fn constants(gemm: &Gemm, tile: &Tile, lines: &[Lines; 2], dims: &mut Dims) -> String {
+    let mut text = String::new();
+    let sizes = [
+        ("M", &gemm.m),
+        ("N", &gemm.n),
+        ("K", &gemm.k),
+        ("A_PITCH", &lines[0].pitch),
+        ("B_PITCH", &lines[1].pitch),
+    ];
+    let sizes: Vec<String> = sizes.iter().map(|(name, d)| format!("{name} = {}", dims.print(d))).collect();
+    let _ = writeln!(text, "#define GEMM_SIZES const i64_t {}", sizes.join(", "));
+    for (operand, lines) in ["A", "B"].iter().zip(lines) {
+        let _ = writeln!(text, "constexpr bool {operand}_ALONG = {};", lines.along);
+        let _ = writeln!(text, "constexpr int {operand}_VECTOR = {};", lines.vector);
     }
-    types[out.arg] = Some(format!("{}* ", element(out.dtype)?));
-    types.into_iter().collect()
+    let Tile { m, n, k, waves_m, waves_n, stages } = tile;
+    let _ = writeln!(text, "constexpr int BLOCK_M = {m}, BLOCK_N = {n}, BLOCK_K = {k}, STAGES = {stages};");
+    let _ = writeln!(text, "constexpr int WAVES_M = {waves_m}, WAVES_N = {waves_n};");
+    text
 }

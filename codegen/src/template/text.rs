@@ -54,6 +54,25 @@ pub(super) fn element(dtype: DType) -> Option<&'static str> {
     }
 }
 
+/// The types of the buffer parameters, of which `out` is the last; `None` where two accesses of a buffer disagree
+/// or a number is left out.
+pub(super) fn parameters(inputs: &[&Access], out: &Access) -> Option<Vec<String>> {
+    let mut types = vec![None; out.arg + 1];
+    for access in inputs {
+        let slot = types.get_mut(access.arg)?;
+        let ty = match access.dtype {
+            DType::Bool => "const unsigned char* ".into(),
+            dtype => format!("const {}* ", element(dtype)?),
+        };
+        if slot.as_ref().is_some_and(|other| *other != ty) {
+            return None;
+        }
+        *slot = Some(ty);
+    }
+    types[out.arg] = Some(format!("{}* ", element(out.dtype)?));
+    types.into_iter().collect()
+}
+
 /// The statements of an epilogue for the sum `sum` of the element at `indices`; `None` where its function or
 /// its types have no text here. Buffers are called `p0`, `p1`, …
 pub(super) fn epilogue(epilogue: &Epilogue, indices: &[String], dims: &mut Dims) -> Option<String> {

@@ -1,6 +1,6 @@
 //! hiprtc and NVRTC: found, asked what they know, and run.
 use super::sys::{self, Rtc};
-use crate::target::{GpuSpec, Platform};
+use crate::target::{GpuSpec, Matrix, Platform};
 use std::path::{Path, PathBuf};
 
 /// hiprtc's library, alone or inside the runtime's, newest first.
@@ -77,7 +77,11 @@ impl Compiler {
         let options = match self.platform {
             // `exact` registers rely on products and sums that are not contracted.
             Platform::Hip => [format!("--offload-arch={}", target.arch), "-ffp-contract=off".into()],
-            Platform::Cuda => [format!("--gpu-architecture={}", target.arch), "--fmad=false".into()],
+            Platform::Cuda => {
+                // `wgmma` is only in the set that no later GPU takes.
+                let own = if target.matrix == Matrix::Wgmma { "a" } else { "" };
+                [format!("--gpu-architecture={}{own}", target.arch), "--fmad=false".into()]
+            }
         };
         let options: Vec<String> = options.into_iter().chain(["-std=c++17".into()]).collect();
         self.rtc.compile(&format!("{name}.hip"), text, &options)

@@ -1,0 +1,162 @@
+// Matrix products of a warpgroup (128 threads, sm_90 on): operands stay in shared memory, from which `wgmma` reads
+// them while the threads go on. The host build, and GPUs without it, compute the same from the same layout.
+//
+// A tile in shared memory is cut into columns of 128 bytes; the 16-byte packets of each line of a column stand
+// in the order that the line's number, modulo 8, gives by exclusive or. So eight neighbouring lines, and eight
+// packets of a line, are on different banks. A tile begins at a multiple of 1024 bytes.
+
+#if defined(ON_CUDA) && __CUDA_ARCH__ >= 900
+#define WARPGROUP_MMA 1
+#endif
+
+constexpr int WARPGROUP = 128;
+
+// A tile of `lines` lines, each of `length` 2-byte elements that stand side by side in global memory, copied by
+// `threads` threads in packets of 16 bytes.
+template <typename T, int lines, int length, int threads>
+struct Swizzled {
+    static constexpr int elements = lines * length;
+    static_assert(sizeof(T) == 2 && length % 64 == 0 && lines % 8 == 0, "whole columns of 8 lines");
+    // Where element (i, j) stands.
+    static INLINE int at(int i, int j) { return j / 64 * (lines * 64) + i * 64 + ((j / 8 ^ i) % 8 * 8 | j % 8); }
+    // Threads that copy a line, lines that are copied at once.
+    static constexpr int across = length / 8, apart = threads / across;
+    static_assert(threads % across == 0 && apart % 8 == 0 && lines % apart == 0, "packets of a thread are alike");
+    // What a thread copies of tiles that follow each other; all that stays the same is computed once. Element
+    // (i, j) of the tile is element (line + i, first + j) of the matrix, `pitch` elements between lines; zeros
+    // from line `line_end` and element `end` on.
+    struct Walk {
+        const T* from;
+        i64_t gap;
+        int to, lines_left, elements_left;
+        INLINE Walk(const T* matrix, i64_t pitch, i64_t line, i64_t first, i64_t line_end, i64_t end, int thread) {
+            const int i = thread / across, j = thread % across * 8;
+            from = matrix + (line + i) * pitch + first + j;
+            gap = apart * pitch;
+            to = at(i, j);
+            lines_left = clip(line_end - line - i);
+            elements_left = clip(end - first - j);
+        }
+        static INLINE int clip(i64_t x) { return (int)(x < 0x7fffffff ? x : 0x7fffffff); }
+        INLINE void load(T* tile) const {
+            const T* line = from;
+#pragma unroll
+            for (int p = 0; p < lines / apart; ++p) {
+                copy<16>(tile + to + p * apart * 64, line, p * apart < lines_left && elements_left > 0);
+                line += gap;
+            }
+        }
+        // To the tile `lines` lines or `length` elements further.
+        INLINE void next_lines() { from += lines / apart * gap, lines_left -= lines; }
+        INLINE void next_elements() { from += length, elements_left -= length; }
+    };
+};
+
+// What a thread holds of a product of 64 rows and `N` columns.
+template <int N>
+struct Sums {
+    static constexpr int values = N / 2;
+    float v[values];
+    static INLINE int row(int thread, int i) { return thread / 32 * 16 + thread % 32 / 4 + i / 2 % 2 * 8; }
+    static INLINE int column(int thread, int i) { return i / 4 * 8 + thread % 4 * 2 + i % 2; }
+};
+
+#if defined(WARPGROUP_MMA)
+// The copies of this thread that have arrived become visible to the matrix unit.
+INLINE void publish() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+// Before the first product, and after sums were written by other instructions.
+INLINE void open_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+INLINE void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+// Waits until all but the newest `pending` groups of products are done.
+template <int pending>
+INLINE void finish_products() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
+}
+// Sums change behind the compiler's back until here.
+template <int N>
+INLINE void settle(Sums<N>& sums) {
+#pragma unroll
+    for (int i = 0; i < Sums<N>::values; ++i) asm volatile("" : "+f"(sums.v[i])::"memory");
+}
+
+typedef unsigned long long u64_t;
+// The 128-byte swizzle; groups of 8 lines stand 1024 bytes apart, columns of the tile `column` bytes.
+INLINE u64_t describe(const void* at, int column) {
+    return (u64_t)1 << 62 | (u64_t)(1024 >> 4) << 32 | (u64_t)(column >> 4) << 16 |
+           (u64_t)((shared_address(at) & 0x3ffff) >> 4);
+}
+
+template <typename T, int N, bool a_along, bool b_along>
+struct Wgmma;
+#define SUM4(i) "+f"(c[i]), "+f"(c[i + 1]), "+f"(c[i + 2]), "+f"(c[i + 3])
+#define SUM16(i) SUM4(i), SUM4(i + 4), SUM4(i + 8), SUM4(i + 12)
+#define SUM64(i) SUM16(i), SUM16(i + 16), SUM16(i + 32), SUM16(i + 48)
+#define NUMBERS128 \
+    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, " \
+    "%20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, " \
+    "%38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, " \
+    "%56, %57, %58, %59, %60, %61, %62, %63"
+#define WGMMA128(T, name)                                                                                    \
+    template <bool a_along, bool b_along>                                                                     \
+    struct Wgmma<T, 128, a_along, b_along> {                                                                  \
+        static INLINE void step(float* c, u64_t a, u64_t b) {                                                 \
+            asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32." name "." name " {" NUMBERS128           \
+                         "}, %64, %65, 1, 1, 1, %66, %67;"                                                 \
+                         : SUM64(0)                                                                      \
+                         : "l"(a), "l"(b), "n"(!a_along), "n"(!b_along));                                     \
+        }                                                                                                     \
+    };
+WGMMA128(F16, "f16")
+WGMMA128(Bf16, "bf16")
+#define NUMBERS256 \
+    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, " \
+    "%20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, " \
+    "%38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, " \
+    "%56, %57, %58, %59, %60, %61, %62, %63, %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, " \
+    "%74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, " \
+    "%92, %93, %94, %95, %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, " \
+    "%108, %109, %110, %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, " \
+    "%123, %124, %125, %126, %127"
+#define WGMMA256(T, name)                                                                                    \
+    template <bool a_along, bool b_along>                                                                     \
+    struct Wgmma<T, 256, a_along, b_along> {                                                                  \
+        static INLINE void step(float* c, u64_t a, u64_t b) {                                                 \
+            asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32." name "." name " {" NUMBERS256           \
+                         "}, %128, %129, 1, 1, 1, %130, %131;"                                                 \
+                         : SUM64(0), SUM64(64)                                                                      \
+                         : "l"(a), "l"(b), "n"(!a_along), "n"(!b_along));                                     \
+        }                                                                                                     \
+    };
+WGMMA256(F16, "f16")
+WGMMA256(Bf16, "bf16")
+#else
+INLINE void publish() {}
+INLINE void open_products() {}
+INLINE void commit_products() {}
+template <int pending>
+INLINE void finish_products() {}
+template <int N>
+INLINE void settle(Sums<N>&) {}
+#endif
+
+// Adds the product of 64 rows of a from `row` on and all N columns of b, over the whole depth of the tiles. `along`
+// tells whether lines of a tile are along the sum; `thread` counts within the warpgroup.
+template <typename T, int N, int depth, bool a_along, bool b_along, typename TileA, typename TileB>
+INLINE void multiply_tiles(Sums<N>& sums, const T* a, int row, const T* b, int thread) {
+#if defined(WARPGROUP_MMA)
+    // Inside a column the unit swizzles addresses itself: it is given the place without it.
+    const u64_t from_a = describe(a + (a_along ? row * 64 : row / 64 * (depth * 64)), depth * 128);
+    const u64_t from_b = describe(b, depth * 128);
+#pragma unroll
+    for (int k = 0; k < depth; k += 16)
+        Wgmma<T, N, a_along, b_along>::step(sums.v, from_a + (a_along ? k : k * 64) / 8,
+                                            from_b + (b_along ? k : k * 64) / 8);
+#else
+    for (int i = 0; i < Sums<N>::values; ++i) {
+        const int y = row + Sums<N>::row(thread, i), x = Sums<N>::column(thread, i);
+        for (int k = 0; k < depth; ++k)
+            sums.v[i] += widen(a[a_along ? TileA::at(y, k) : TileA::at(k, y)]) *
+                         widen(b[b_along ? TileB::at(x, k) : TileB::at(k, x)]);
+    }
+#endif
+}

@@ -1,0 +1,151 @@
+//! Attention on matrix units: `codegen/templates/attention.hip`.
+use super::text::{Dims, element, parameters};
+use crate::kernel::attention::Attention;
+use crate::kernel::contract::Access;
+use crate::target::{GpuSpec, Matrix, Platform};
+use crate::unit::Template;
+use sardonyx_tensor::{DType, Dim};
+use std::fmt::Write;
+
+const HEADERS: &str = concat!(
+    include_str!("../../device/matrix.hpp"),
+    include_str!("../../device/stage.hpp"),
+    include_str!("../../device/softmax.hpp")
+);
+const TEXT: &str = include_str!("../../templates/attention.hip");
+
+/// Elements of a head from which on registers do not hold the sums.
+const MOST: i64 = 256;
+
+/// How a block shares its work.
+struct Shape {
+    /// Rows of 16 queries of a wave.
+    rows: i64,
+    waves: i64,
+    /// Keys of a block.
+    keys: i64,
+    stages: i64,
+}
+
+impl Shape {
+    fn choose(a: &Attention, gpu: &GpuSpec) -> Shape {
+        let wide = a.head.max(a.value) > 128;
+        let (keys, stages) = match gpu.platform {
+            Platform::Cuda => (if wide { 32 } else { 64 }, 2),
+            Platform::Hip => (if wide { 16 } else { 32 }, 1),
+        };
+        let queries = a.queries.known().unwrap_or(i64::MAX);
+        let waves = if queries <= 16 {
+            1
+        } else if queries <= 32 || wide {
+            2
+        } else {
+            4
+        };
+        Shape { rows: 1, waves, keys, stages }
+    }
+
+    /// Bytes of shared memory.
+    fn bytes(&self, a: &Attention) -> i64 {
+        let line = |length: i64| (length + 15) / 16 * 16 + 8;
+        let queries = self.waves * self.rows * 16;
+        2 * (queries * line(a.head) + self.stages * self.keys * (line(a.head) + line(a.value)))
+    }
+}
+
+/// Elements of a row that one load moves: rows begin at multiples of it. `None` if they do not lie side by side.
+fn vector(access: &Access, elements: i64) -> Option<i64> {
+    let (last, outer) = access.strides.split_last()?;
+    let whole = |v: i64| {
+        elements % v == 0
+            && outer.iter().chain([&access.offset]).all(|d| d.exact_div(&Dim::from(v)).is_some())
+    };
+    (*last == Dim::ONE).then(|| [8, 4, 2].into_iter().find(|&v| whole(v)).unwrap_or(1))
+}
+
+/// The template for attention; `None` for types, layouts and GPUs that it does not serve.
+pub(super) fn template(a: &Attention, name: &str, gpu: &GpuSpec) -> Option<Template> {
+    let ty = match a.q.dtype {
+        DType::F16 | DType::BF16 => element(a.q.dtype)?,
+        _ => return None,
+    };
+    let alike = [&a.k, &a.v].iter().all(|x| x.dtype == a.q.dtype);
+    if !alike || gpu.matrix == Matrix::None || a.head.max(a.value) > MOST {
+        return None;
+    }
+    let shape = Shape::choose(a, gpu);
+    let mut dims = Dims::default();
+    let mut text = constants(a, &shape, &mut dims)?;
+    let _ = writeln!(text, "typedef {ty} Element;");
+    text += &places(a, &mut dims)?;
+    let inputs: Vec<&Access> = [&a.q, &a.k, &a.v].into_iter().chain(&a.mask).collect();
+    let params = parameters(&inputs, &a.out)?;
+    let declared = params.iter().enumerate().map(|(i, p)| format!("{p}p{i}"));
+    let declared: Vec<String> = declared.chain((0..dims.0.len()).map(|i| format!("i64_t d{i}"))).collect();
+    let _ = writeln!(text, "#define ATTENTION_PARAMETERS {}", declared.join(", "));
+    Some(Template {
+        name: name.into(),
+        source: [HEADERS, &text, TEXT].concat(),
+        params: params.len(),
+        dims: dims.0,
+        grid: a.queries.ceil_div(shape.waves * shape.rows * 16) * &a.batch * &a.heads,
+        threads: u32::try_from(shape.waves).ok()? * gpu.wave,
+        shared: match gpu.platform {
+            Platform::Hip => 0,
+            Platform::Cuda => u32::try_from(shape.bytes(a)).ok()?,
+        },
+        scratch: Dim::ZERO,
+    })
+}
+
+/// What the text says of sizes and limits.
+fn constants(a: &Attention, shape: &Shape, dims: &mut Dims) -> Option<String> {
+    let mut text = String::new();
+    let sizes = [
+        ("BATCH", &a.batch),
+        ("HEADS", &a.heads),
+        ("QUERIES", &a.queries),
+        ("KEYS_TOTAL", &a.keys),
+        ("Q_PITCH", &a.q.strides[2]),
+        ("K_PITCH", &a.k.strides[2]),
+        ("V_PITCH", &a.v.strides[2]),
+    ];
+    let sizes: Vec<String> = sizes.iter().map(|(name, d)| format!("{name} = {}", dims.print(d))).collect();
+    let _ = writeln!(text, "#define ATTENTION_SIZES const i64_t {}", sizes.join(", "));
+    let (group, head, value) = (a.group, a.head, a.value);
+    let _ = writeln!(text, "constexpr int GROUP = {group}, HEAD = {head}, VALUE = {value};");
+    for (operand, access, elements) in [("Q", &a.q, head), ("K", &a.k, head), ("V", &a.v, value)] {
+        let _ = writeln!(text, "constexpr int {operand}_VECTOR = {};", vector(access, elements)?);
+    }
+    let Shape { rows, waves, keys, stages } = shape;
+    let _ = writeln!(text, "constexpr int ROWS = {rows}, WAVES = {waves}, KEYS = {keys}, STAGES = {stages};");
+    let cap = a.softcap.unwrap_or(0.0);
+    let _ = writeln!(text, "constexpr float SCALE = (float){:e}, CAP = (float){cap:e};", a.scale);
+    let offset = a.causal.as_ref().map_or_else(|| "0".into(), |d| dims.print(d));
+    let _ = writeln!(text, "constexpr bool CAUSAL = {};", a.causal.is_some());
+    let _ = writeln!(text, "#define ATTENTION_OFFSET {offset}");
+    Some(text)
+}
+
+/// Where the text finds and puts elements.
+fn places(a: &Attention, dims: &mut Dims) -> Option<String> {
+    let mut text = String::new();
+    let names = |list: &[&str]| list.iter().map(|n| format!("({n})")).collect::<Vec<_>>();
+    for (operand, access) in [("Q", &a.q), ("K", &a.k), ("V", &a.v)] {
+        let place = dims.place(access, &names(&["b", "h"]));
+        let _ = writeln!(text, "#define ATTENTION_{operand}(b, h) (p{} + {place})", access.arg);
+    }
+    let place = dims.place(&a.out, &names(&["b", "h", "i", "e"]));
+    element(a.out.dtype)?;
+    let _ =
+        writeln!(text, "#define ATTENTION_STORE(b, h, i, e, value) narrow(value, p{}[{place}])", a.out.arg);
+    if let Some(mask) = &a.mask {
+        let of = format!("p{}[{}]", mask.arg, dims.place(mask, &names(&["b", "h", "i", "n"])));
+        let addend = match mask.dtype {
+            DType::Bool => format!("({of} ? 0.0f : minus_infinity())"),
+            _ => format!("widen({of})"),
+        };
+        let _ = writeln!(text, "#define ATTENTION_MASK(b, h, i, n) {addend}");
+    }
+    Some(text)
+}
