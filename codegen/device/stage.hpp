@@ -65,7 +65,21 @@ struct Tile {
     // zeros from line `line_end` and element `end` on.
     static INLINE void load(T* to, const T* matrix, i64_t pitch, i64_t line, i64_t first, i64_t line_end,
                             i64_t end, int thread) {
-        constexpr int packets = lines * length / vector;
+        constexpr int packets = lines * length / vector, across = length / vector;
+        constexpr int apart = threads < across ? 1 : threads / across;
+        if (threads % across == 0 && lines % apart == 0) {
+            // The packets of a thread are one below the other.
+            const int i = thread / across, j = thread % across * vector;
+            const i64_t there = line_end - line - i, gap = apart * pitch;
+            const int lines_left = first + j < end ? (int)(there < lines ? there : lines) : 0;
+            const T* from = matrix + (line + i) * pitch + first + j;
+#pragma unroll
+            for (int p = 0; p < lines / apart; ++p) {
+                copy<vector * (int)sizeof(T)>(to + (i + p * apart) * stride + j, from, p * apart < lines_left);
+                from += gap;
+            }
+            return;
+        }
 #pragma unroll
         for (int p = 0; p < (packets + threads - 1) / threads; ++p) {
             const int packet = p * threads + thread, i = packet / (length / vector),

@@ -1,4 +1,4 @@
-//! Matrix products on matrix units: `codegen/templates/gemm.hip`.
+//! Matrix products on matrix units: `codegen/templates/gemm.hip`, and `gemm_warpgroup.hip` where `wgmma` serves.
 use super::text::{Dims, element, epilogue, parameters};
 use crate::kernel::contract::{Access, Gemm, Operand};
 use crate::target::{GpuSpec, Matrix, Platform};
