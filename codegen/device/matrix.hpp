@@ -18,6 +18,8 @@
 #define BLOCK_KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads, 1)
 #define SHARED_MEMORY(name, bytes) extern __shared__ __align__(1024) unsigned char name[]
 INLINE void barrier() { __syncthreads(); }
+// Of the lanes of a wave.
+INLINE void wave_barrier() { __syncwarp(); }
 #elif defined(ON_HIP)
 #define INLINE __attribute__((device)) inline __attribute__((always_inline))
 #define BLOCK_KERNEL(threads) \
@@ -29,12 +31,25 @@ INLINE void barrier() {
     __builtin_amdgcn_s_barrier();
     __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
 }
+INLINE void wave_barrier() {
+    __builtin_amdgcn_fence(__ATOMIC_RELEASE, "wavefront");
+    __builtin_amdgcn_wave_barrier();
+    __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "wavefront");
+}
 #else
 // Whoever runs it defines barrier and shared_memory. Inlined always: functions of the same name in other kernels
 // have other constants.
 #define INLINE inline __attribute__((always_inline))
 #define BLOCK_KERNEL(threads) extern "C" void
 #define SHARED_MEMORY(name, bytes) unsigned char* name = shared_memory(bytes)
+INLINE void wave_barrier() { barrier(); }
+#endif
+
+// Of lambdas: inlined, so that those of other kernels of a library, whose names are the same, do not take their place.
+#if defined(ON_CUDA)
+#define INLINED
+#else
+#define INLINED __attribute__((always_inline))
 #endif
 
 // Without the prelude, the text is still valid.
@@ -73,6 +88,12 @@ union FloatBits {
     u32_t u;
 };
 
+INLINE float minus_infinity() {
+    FloatBits bits;
+    bits.u = 0xff800000u;
+    return bits.f;
+}
+
 // bf16 as its bits: not every compiler has the type.
 struct Bf16 {
     u16_t bits;
@@ -93,6 +114,11 @@ INLINE void narrow(float x, F16& y) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits
 typedef _Float16 F16;
 INLINE float widen(F16 x) { return (float)x; }
 INLINE void narrow(float x, F16& y) { y = (F16)x; }
+#endif
+#if defined(ON_CUDA)
+INLINE float multiply_add(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+#else
+INLINE float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 #endif
 INLINE float widen(float x) { return x; }
 INLINE void narrow(float x, float& y) { y = x; }
@@ -131,6 +157,8 @@ INLINE void gather(V& to, const T* from, int stride) {
 // The sums of products on multiply-adds: fragments are places in shared memory.
 template <typename T>
 struct Fma {
+    // Whether fragments are places in memory, and whether results are laid out as left operands are.
+    static constexpr bool in_memory = true, in_registers = false;
     static constexpr int values = 256 / SARDONYX_WAVE;
     struct Fragment {
         const T* at;
@@ -140,7 +168,7 @@ struct Fma {
         float v[values];
         static constexpr int held = values / 2, sharing = 8;
         static INLINE int held_row(int i) { return i / 2; }
-        static INLINE int row(int lane, int i) { return lane / 8 * (512 / SARDONYX_WAVE / 4) + i / 2; }
+        static INLINE int row(int lane, int i) { return lane / 8 * held + i / 2; }
         static INLINE int column(int lane, int i) { return lane % 8 * 2 + i % 2; }
     };
     template <bool along>
@@ -149,17 +177,46 @@ struct Fma {
         to.outer = along ? stride : 1;
         to.inner = along ? 1 : stride;
     }
-    static INLINE void multiply(Accumulator& c, const Fragment& a, const Fragment& b, int lane) {
+    // All products of rows and columns: what is read once is used for a whole line of tiles.
+    template <int rows, int columns>
+    static INLINE void multiply_all(Accumulator (&c)[rows][columns], const Fragment (&a)[rows],
+                                    const Fragment (&b)[columns], int lane) {
+        constexpr int held = values / 2;
+        const int row = Accumulator::row(lane, 0), column = Accumulator::column(lane, 0);
+#pragma unroll 4
         for (int k = 0; k < 16; ++k) {
-            float rows[values / 2], columns[2];
-            for (int i = 0; i < values / 2; ++i)
-                rows[i] = widen(a.at[Accumulator::row(lane, 2 * i) * a.outer + k * a.inner]);
-            for (int j = 0; j < 2; ++j)
-                columns[j] = widen(b.at[Accumulator::column(lane, j) * b.outer + k * b.inner]);
-            for (int i = 0; i < values; ++i) c.v[i] += rows[i / 2] * columns[i % 2];
+            float x[rows][held], y[columns][2];
+#pragma unroll
+            for (int i = 0; i < rows; ++i)
+#pragma unroll
+                for (int r = 0; r < held; ++r) x[i][r] = widen(a[i].at[(row + r) * a[i].outer + k * a[i].inner]);
+#pragma unroll
+            for (int j = 0; j < columns; ++j)
+#pragma unroll
+                for (int r = 0; r < 2; ++r) y[j][r] = widen(b[j].at[(column + r) * b[j].outer + k * b[j].inner]);
+#pragma unroll
+            for (int i = 0; i < rows; ++i)
+#pragma unroll
+                for (int j = 0; j < columns; ++j)
+#pragma unroll
+                    for (int v = 0; v < values; ++v)
+                        c[i][j].v[v] = multiply_add(x[i][v / 2], y[j][v % 2], c[i][j].v[v]);
         }
     }
 };
+
+// All products of rows and columns of fragments.
+template <typename Unit, int rows, int columns>
+INLINE void multiply_all(typename Unit::Accumulator (&c)[rows][columns], const typename Unit::Fragment (&a)[rows],
+                         const typename Unit::Fragment (&b)[columns], int lane) {
+    if constexpr (Unit::in_memory)
+        Unit::template multiply_all<rows, columns>(c, a, b, lane);
+    else
+#pragma unroll
+        for (int i = 0; i < rows; ++i)
+#pragma unroll
+            for (int j = 0; j < columns; ++j) Unit::multiply(c[i][j], a[i], b[j], lane);
+}
 
 template <typename T>
 struct Wave : Fma<T> {};
@@ -168,6 +225,7 @@ struct Wave : Fma<T> {};
 INLINE u32_t shared_address(const void* p) { return (u32_t)__cvta_generic_to_shared(p); }
 template <typename T>
 struct Mma {
+    static constexpr bool in_memory = false, in_registers = true;
     static constexpr int values = 8;
     struct Fragment {
         u32_t v[4];
@@ -218,6 +276,7 @@ typedef short Short4 __attribute__((ext_vector_type(4)));
 typedef float Float4 __attribute__((ext_vector_type(4)));
 template <typename T, typename V>
 struct Mfma {
+    static constexpr bool in_memory = false, in_registers = false;
     static constexpr int values = 4;
     struct Fragment {
         V v;
@@ -271,6 +330,7 @@ typedef short ShortN __attribute__((ext_vector_type(WMMA_SIZE)));
 typedef float Float8 __attribute__((ext_vector_type(8)));
 template <typename T, typename V>
 struct Wmma {
+    static constexpr bool in_memory = false, in_registers = false;
     static constexpr int values = 8;
     struct Fragment {
         V v;

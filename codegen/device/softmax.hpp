@@ -12,7 +12,6 @@ INLINE float power_of_two(float x) {
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
-INLINE void wave_barrier() { __syncwarp(); }
 #elif defined(ON_HIP)
 INLINE float exchange(float x, int mask) {
     const int lane = (int)(thread_index() % SARDONYX_WAVE);
@@ -22,11 +21,6 @@ INLINE float exchange(float x, int mask) {
     return bits.f;
 }
 INLINE float power_of_two(float x) { return __builtin_amdgcn_exp2f(x); }
-INLINE void wave_barrier() {
-    __builtin_amdgcn_fence(__ATOMIC_RELEASE, "wavefront");
-    __builtin_amdgcn_wave_barrier();
-    __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "wavefront");
-}
 #else
 static thread_local float exchanged[1024];
 INLINE float exchange(float x, int mask) {
@@ -37,14 +31,8 @@ INLINE float exchange(float x, int mask) {
     return y;
 }
 INLINE float power_of_two(float x) { return __builtin_exp2f(x); }
-INLINE void wave_barrier() { barrier(); }
 #endif
 
-INLINE float minus_infinity() {
-    FloatBits bits;
-    bits.u = 0xff800000u;
-    return bits.f;
-}
 // The greater; a NaN never becomes it.
 INLINE float greater(float x, float most) { return x > most ? x : most; }
 
@@ -70,23 +58,28 @@ INLINE float hyperbolic_tangent(float x) {
 template <typename T, int tiles>
 INLINE void as_operands(typename Wave<T>::Fragment (&to)[tiles], const typename Wave<T>::Accumulator (&from)[tiles],
                         T* room, int stride, int lane) {
-#if defined(MATRIX_MMA)
-#pragma unroll
-    for (int j = 0; j < tiles; ++j)
-#pragma unroll
-        for (int q = 0; q < 4; ++q) {
-            T low, high;
-            narrow(from[j].v[2 * q], low);
-            narrow(from[j].v[2 * q + 1], high);
-            to[j].v[q] = (u32_t)low.bits | (u32_t)high.bits << 16;
-        }
-#else
     typedef typename Wave<T>::Accumulator Accumulator;
-    wave_barrier();
-    for (int j = 0; j < tiles; ++j)
-        for (int v = 0; v < Wave<T>::values; ++v)
-            narrow(from[j].v[v], room[Accumulator::row(lane, v) * stride + j * 16 + Accumulator::column(lane, v)]);
-    wave_barrier();
-    for (int j = 0; j < tiles; ++j) Wave<T>::template load<true>(to[j], room + j * 16, stride, lane);
+#if defined(MATRIX_MMA)
+    if constexpr (Wave<T>::in_registers) {
+#pragma unroll
+        for (int j = 0; j < tiles; ++j)
+#pragma unroll
+            for (int q = 0; q < 4; ++q) {
+                T low, high;
+                narrow(from[j].v[2 * q], low);
+                narrow(from[j].v[2 * q + 1], high);
+                to[j].v[q] = (u32_t)low.bits | (u32_t)high.bits << 16;
+            }
+        return;
+    }
 #endif
+    if constexpr (!Wave<T>::in_registers) {
+        wave_barrier();
+        for (int j = 0; j < tiles; ++j)
+            for (int v = 0; v < Wave<T>::values; ++v)
+                narrow(from[j].v[v],
+                       room[Accumulator::row(lane, v) * stride + j * 16 + Accumulator::column(lane, v)]);
+        wave_barrier();
+        for (int j = 0; j < tiles; ++j) Wave<T>::template load<true>(to[j], room + j * 16, stride, lane);
+    }
 }

@@ -61,33 +61,56 @@ INLINE void arrive() {
 template <typename T, int lines, int length, int vector, int threads>
 struct Tile {
     static constexpr int stride = length + 16 / (int)sizeof(T), elements = lines * stride;
-    // Element (i, j) of the tile is element (line + i, first + j) of the matrix, `pitch` elements between lines;
-    // zeros from line `line_end` and element `end` on.
+    // The packets of a thread are one below the other: `apart` lines from each other.
+    static constexpr int across = length / vector, apart = threads < across ? 1 : threads / across;
+    static constexpr int packets = (lines + apart - 1) / apart;
+    static constexpr bool alike = threads % across == 0 && (lines % apart == 0 || lines < apart);
+    // What a thread copies of tiles that follow each other; all that stays the same is computed once. Element
+    // (i, j) of the tile is element (line + i, first + j) of the matrix, `pitch` elements between lines; zeros
+    // from line `line_end` and element `end` on.
+    struct Walk {
+        static_assert(alike, "packets of a thread are one below the other");
+        const T* from;
+        i64_t gap, step;
+        int to, lines_left, elements_left;
+        INLINE Walk(const T* matrix, i64_t pitch, i64_t line, i64_t first, i64_t line_end, i64_t end, int thread) {
+            const int i = thread / across, j = thread % across * vector;
+            from = matrix + (line + i) * pitch + first + j;
+            gap = apart * pitch;
+            step = lines * pitch;
+            // Threads beyond the last line have nothing to do.
+            to = lines >= apart || i < lines ? i * stride + j : -1;
+            lines_left = clip(line_end - line - i);
+            elements_left = clip(end - first - j);
+        }
+        static INLINE int clip(i64_t x) { return (int)(x < 0x7fffffff ? x : 0x7fffffff); }
+        INLINE void load(T* tile) const {
+            if (lines < apart && to < 0) return;
+            const T* line = from;
+#pragma unroll
+            for (int p = 0; p < packets; ++p) {
+                copy<vector * (int)sizeof(T)>(tile + to + p * apart * stride, line,
+                                              p * apart < lines_left && elements_left > 0);
+                line += gap;
+            }
+        }
+        // To the tile `lines` lines or `length` elements further.
+        INLINE void next_lines() { from += step, lines_left -= lines; }
+        INLINE void next_elements() { from += length, elements_left -= length; }
+    };
     static INLINE void load(T* to, const T* matrix, i64_t pitch, i64_t line, i64_t first, i64_t line_end,
                             i64_t end, int thread) {
-        constexpr int packets = lines * length / vector, across = length / vector;
-        constexpr int apart = threads < across ? 1 : threads / across;
-        if (threads % across == 0 && lines % apart == 0) {
-            // The packets of a thread are one below the other.
-            const int i = thread / across, j = thread % across * vector;
-            const i64_t there = line_end - line - i, gap = apart * pitch;
-            const int lines_left = first + j < end ? (int)(there < lines ? there : lines) : 0;
-            const T* from = matrix + (line + i) * pitch + first + j;
+        if constexpr (alike) {
+            Walk(matrix, pitch, line, first, line_end, end, thread).load(to);
+        } else {
 #pragma unroll
-            for (int p = 0; p < lines / apart; ++p) {
-                copy<vector * (int)sizeof(T)>(to + (i + p * apart) * stride + j, from, p * apart < lines_left);
-                from += gap;
+            for (int p = 0; p < (lines * across + threads - 1) / threads; ++p) {
+                const int packet = p * threads + thread, i = packet / across, j = packet % across * vector;
+                if (packet >= lines * across) break;
+                const bool inside = line + i < line_end && first + j < end;
+                const T* from = matrix + (inside ? (line + i) * pitch + first + j : 0);
+                copy<vector * (int)sizeof(T)>(to + i * stride + j, from, inside);
             }
-            return;
-        }
-#pragma unroll
-        for (int p = 0; p < (packets + threads - 1) / threads; ++p) {
-            const int packet = p * threads + thread, i = packet / (length / vector),
-                      j = packet % (length / vector) * vector;
-            if (packets % threads != 0 && packet >= packets) break;
-            const bool inside = line + i < line_end && first + j < end;
-            const T* from = matrix + (inside ? (line + i) * pitch + first + j : 0);
-            copy<vector * (int)sizeof(T)>(to + i * stride + j, from, inside);
         }
     }
 };

@@ -7,6 +7,7 @@ mod contraction;
 mod control;
 mod expand;
 mod integer;
+mod layout;
 mod moved;
 mod recurrent;
 mod region;

@@ -3,8 +3,11 @@
 //!
 //! A template serves the kernels whose layouts it was written for; for the others there is none.
 mod attention;
+mod conv;
 mod gemm;
 mod text;
+mod tile;
+mod window;
 
 use crate::kernel::Kernel;
 use crate::target::GpuSpec;
@@ -15,6 +18,14 @@ pub fn instantiate(kernel: &Kernel, name: &str, gpu: &GpuSpec) -> Option<Templat
     match kernel {
         Kernel::Gemm(gemm) => gemm::template(gemm, name, gpu),
         Kernel::Attention(attention) => attention::template(attention, name, gpu),
+        Kernel::Conv(conv) => match (conv.as_window(), conv.as_gemm()) {
+            (Some(window), _) => window::template(&window, name, gpu),
+            (None, Some(gemm)) => {
+                gemm::template(&gemm, name, gpu).or_else(|| conv::template(conv, name, gpu))
+            }
+            (None, None) => conv::template(conv, name, gpu),
+        },
+        Kernel::Window(window) => window::template(window, name, gpu),
         _ => None,
     }
 }

@@ -29,11 +29,7 @@ typedef Tile<Element, KEYS, HEAD_TILES * 16, K_VECTOR, THREADS> TileK;
 typedef Tile<Element, KEYS, VALUE_TILES * 16, V_VECTOR, THREADS> TileV;
 constexpr int STAGE = TileK::elements + TileV::elements;
 // Probabilities on their way to be operands, where they take the way through shared memory.
-#if defined(MATRIX_MMA)
-constexpr int ROOM_STRIDE = 0, ROOM = 0;
-#else
-constexpr int ROOM_STRIDE = KEYS + 8, ROOM = ROWS * 16 * ROOM_STRIDE;
-#endif
+constexpr int ROOM_STRIDE = KEYS + 8, ROOM = Unit::in_registers ? 0 : ROWS * 16 * ROOM_STRIDE;
 constexpr float LOG2E = 1.4426950408889634f, LOWEST = -3.0e38f;
 
 BLOCK_KERNEL(THREADS) KERNEL_NAME(ATTENTION_PARAMETERS) {
@@ -55,7 +51,7 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(ATTENTION_PARAMETERS) {
     if (CAUSAL && first + BLOCK + ATTENTION_OFFSET < end) end = first + BLOCK + ATTENTION_OFFSET;
     const int steps = end > 0 ? (int)((end + KEYS - 1) / KEYS) : 0;
     TileQ::load(queries, ATTENTION_Q(b, h), Q_PITCH, first, 0, QUERIES, HEAD, thread);
-    const auto load_stage = [&](int step) {
+    const auto load_stage = [&](int step) INLINED {
         Element* const to = stages + step % STAGES * STAGE;
         TileK::load(to, from_k, K_PITCH, (i64_t)step * KEYS, 0, KEYS_TOTAL, HEAD, thread);
         TileV::load(to + TileK::elements, from_v, V_PITCH, (i64_t)step * KEYS, 0, KEYS_TOTAL, VALUE, thread);
@@ -99,13 +95,11 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(ATTENTION_PARAMETERS) {
 #pragma unroll
             for (int r = 0; r < ROWS; ++r)
                 Unit::load<true>(q[r], queries + (wave * ROWS + r) * 16 * TileQ::stride + d * 16, TileQ::stride, lane);
+            Unit::Fragment k[KEY_TILES];
 #pragma unroll
-            for (int j = 0; j < KEY_TILES; ++j) {
-                Unit::Fragment k;
-                Unit::load<true>(k, keys + j * 16 * TileK::stride + d * 16, TileK::stride, lane);
-#pragma unroll
-                for (int r = 0; r < ROWS; ++r) Unit::multiply(scores[r][j], q[r], k, lane);
-            }
+            for (int j = 0; j < KEY_TILES; ++j)
+                Unit::load<true>(k[j], keys + j * 16 * TileK::stride + d * 16, TileK::stride, lane);
+            multiply_all<Unit, ROWS, KEY_TILES>(scores, q, k, lane);
         }
 
         // Whether some key of the block is not seen by some query of the wave.
@@ -161,14 +155,15 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(ATTENTION_PARAMETERS) {
         for (int r = 0; r < ROWS; ++r)
             as_operands<Element>(p[r], scores[r], room + r * 16 * ROOM_STRIDE, ROOM_STRIDE, lane);
 #pragma unroll
-        for (int j = 0; j < KEY_TILES; ++j)
+        for (int j = 0; j < KEY_TILES; ++j) {
+            Unit::Fragment left[ROWS], v[VALUE_TILES];
 #pragma unroll
-            for (int n = 0; n < VALUE_TILES; ++n) {
-                Unit::Fragment v;
-                Unit::load<false>(v, values + j * 16 * TileV::stride + n * 16, TileV::stride, lane);
+            for (int r = 0; r < ROWS; ++r) left[r] = p[r][j];
 #pragma unroll
-                for (int r = 0; r < ROWS; ++r) Unit::multiply(out[r][n], p[r][j], v, lane);
-            }
+            for (int n = 0; n < VALUE_TILES; ++n)
+                Unit::load<false>(v[n], values + j * 16 * TileV::stride + n * 16, TileV::stride, lane);
+            multiply_all<Unit, ROWS, VALUE_TILES>(out, left, v, lane);
+        }
         barrier();
     }
 

@@ -12,7 +12,10 @@ constexpr bool A_ALONG = true, B_ALONG = false;
 constexpr int BLOCK_M = 128, BLOCK_N = 128, BLOCK_K = 64, WAVES_M = 8, STAGES = 4;
 #define GEMM_A(z) 0
 #define GEMM_B(z) 0
-#define GEMM_EPILOGUE(z, i, j, sum) narrow(sum, p2[(i) * N + (j)])
+// Results that are stored at once, neighbours in a row or, DOWN, in a column.
+constexpr int PACKET = 1;
+constexpr bool DOWN = false;
+#define GEMM_EPILOGUE(z, i, j, from, apart) narrow(*(from), p2[(i) * N + (j)])
 #endif
 
 constexpr int GROUPS = WAVES_M / 4, THREADS = GROUPS * WARPGROUP, ROWS = BLOCK_M / GROUPS / 64;
@@ -47,7 +50,7 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(GEMM_PARAMETERS) {
                        A_ALONG ? K : M, thread);
     TileB::Walk walk_b(GEMM_SECOND + GEMM_B(z), B_PITCH, B_ALONG ? column : 0, B_ALONG ? 0 : column,
                        B_ALONG ? N : K, B_ALONG ? K : N, thread);
-    const auto load_stage = [&](Element* stage) {
+    const auto load_stage = [&](Element* stage) INLINED {
         walk_a.load(stage);
         walk_b.load(stage + TileA::elements);
         A_ALONG ? walk_a.next_elements() : walk_a.next_lines();
@@ -80,14 +83,26 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(GEMM_PARAMETERS) {
     }
     finish_products<0>();
 
+    // Results leave in strips of 64 columns; the last products may still read the stages.
+    typedef Strip<64, PACKET, DOWN> Room;
+    const int lane = thread % SARDONYX_WAVE, first = member / SARDONYX_WAVE * SARDONYX_WAVE / 2;
+    float* const strip = (float*)memory + thread / SARDONYX_WAVE * Room::elements;
+    barrier();
 #pragma unroll
     for (int i = 0; i < ROWS; ++i) {
         settle(sums[i]);
 #pragma unroll
-        for (int v = 0; v < BLOCK_N / 2; ++v) {
-            const i64_t y = row + group_row + i * 64 + Sums<BLOCK_N>::row(member, v);
-            const i64_t x = column + Sums<BLOCK_N>::column(member, v);
-            if (y < M && x < N) GEMM_EPILOGUE(z, y, x, sums[i].v[v]);
+        for (int part = 0; part < BLOCK_N; part += 64) {
+#pragma unroll
+            for (int v = part / 2; v < part / 2 + 32; ++v)
+                strip[(Sums<BLOCK_N>::row(member, v) - first) * Room::stride + Sums<BLOCK_N>::column(member, v) - part] =
+                    sums[i].v[v];
+            wave_barrier();
+            Room::drain<SARDONYX_WAVE>(strip, lane, [&](int y, int x, const float* from) INLINED {
+                const i64_t to = row + group_row + i * 64 + first + y, j = column + part + x;
+                if (to < M && j < N) GEMM_EPILOGUE(z, to, j, from, Room::apart);
+            });
+            wave_barrier();
         }
     }
 }

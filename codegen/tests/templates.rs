@@ -292,12 +292,13 @@ fn the_text_is_valid_alone() {
         files.iter().map(|file| std::fs::read_to_string(root.join(file)).unwrap()).collect()
     };
     let directory = directory("alone");
-    let waves = read(&["device/matrix.hpp", "device/stage.hpp", "templates/gemm.hip"]);
+    let headers = ["device/matrix.hpp", "device/stage.hpp", "device/product.hpp"];
+    let waves = read(&[&headers[..], &["templates/gemm.hip"]].concat());
     for arch in AMD {
         compile(&format!("#define SARDONYX_HIP 1\n#define KERNEL_NAME gemm\n{waves}"), arch, &directory);
     }
     let warpgroups = ["device/warpgroup.hpp", "templates/gemm_warpgroup.hip"];
-    let warpgroups = read(&[&["device/matrix.hpp", "device/stage.hpp"], &warpgroups[..]].concat());
+    let warpgroups = read(&[&headers[..], &warpgroups[..]].concat());
     let text = format!("#define SARDONYX_CUDA 1\n#define KERNEL_NAME gemm\n{warpgroups}");
     nvrtc().compile(GpuSpec::named("cuda:sm_90").unwrap(), "alone", &text).unwrap();
     std::fs::remove_dir_all(&directory).unwrap();

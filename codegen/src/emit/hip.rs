@@ -5,6 +5,7 @@
 mod nest;
 mod prim;
 
+use crate::nest::Nest;
 use crate::target::{GpuSpec, Platform};
 use crate::unit::Unit;
 use std::fmt::Write;
@@ -27,6 +28,12 @@ pub fn text(unit: &Unit, target: &GpuSpec) -> String {
         Unit::Nest(nest) => text.push_str(&nest::kernel(nest, &unit.launch_dims())),
     }
     text
+}
+
+/// A nest as a function of the device with its name, whose parameters are pointers to its buffers: scalars of
+/// a template's text. It has no work items, dimensions or scratch memory.
+pub fn function(nest: &Nest) -> String {
+    nest::function(nest)
 }
 
 /// The name of a unit as an identifier of C++ that is none of the language and its library.

@@ -78,10 +78,13 @@ impl Lowerer<'_> {
             return self.integer_conv(g, wire, &operands, inputs, buffer, label);
         }
         let (mut call, view) = match self.call(g, wire, output, inputs, sum)? {
-            Some(call) => {
+            Some(mut call) => {
                 let result = match buffer {
                     Some(buffer) => View::whole(buffer, g.ty(output).clone()),
-                    None => self.temporary(g.ty(output).clone()),
+                    None => {
+                        let result = self.temporary(g.ty(output).clone());
+                        self.image_of_gpu(&mut call, result)
+                    }
                 };
                 (call.into(result.buffer), result)
             }
@@ -154,12 +157,12 @@ impl Lowerer<'_> {
         let accesses = accesses
             .into_iter()
             .map(|a| {
-                let buffer = args[a.arg];
+                let (buffer, begin) = self.root(args[a.arg], a.dtype);
                 let arg = used.iter().position(|&b| b == buffer).unwrap_or(used.len());
                 if arg == used.len() {
                     used.push(buffer);
                 }
-                Access { arg, ..a }
+                Access { arg, offset: a.offset + begin, ..a }
             })
             .collect();
         let out = Access { arg: used.len(), ..out };
@@ -223,15 +226,28 @@ impl Lowerer<'_> {
         // Each element is read once for each tap: neighbours in a row had better stand side by side.
         let apart =
             operands[0].strides.last().is_some_and(|s| *s != 1) && x.shape.last().is_some_and(|d| *d != 1);
-        let input = if taps > 1 && apart { self.contiguous(&operands[0]) } else { operands[0].clone() };
+        let gpu = self.target.gpu().is_some();
+        let input =
+            if taps > 1 && apart && !gpu { self.contiguous(&operands[0]) } else { operands[0].clone() };
         let x_access = self.access_of(call, &input);
         let weights = match operands[1].is_contiguous() {
             true => operands[1].clone(),
             false => self.contiguous(&operands[1]),
         };
-        let arg = self.argument(call, &weights, true);
-        let mut w_access = Conv::weights(arg, w.dtype, group, out_channels, in_channels, &kernel, transposed);
+        let mut w_access = Conv::weights(0, w.dtype, group, out_channels, in_channels, &kernel, transposed);
         w_access.offset = weights.offset.clone();
+        let weights = if gpu && taps > 1 && w.dtype != DType::F64 {
+            let beside = x_access.strides[1] == 1;
+            let sizes = (group, out_channels, in_channels);
+            let (packed, strides) = self.weights_by_channels(&weights, &w_access, sizes, &kernel, beside);
+            w_access = Access { offset: packed.offset.clone(), strides, ..w_access };
+            packed
+        } else {
+            weights
+        };
+        let weights = self.rooted(&View { offset: w_access.offset, ..weights });
+        w_access.offset = weights.offset.clone();
+        w_access.arg = self.argument(call, &weights, true);
         let geometry = Geometry::new(spatial, strides, pads, dilations);
         let (input, output) = (x.shape[2..].to_vec(), call.g.ty(call.wire).shape[2..].to_vec());
         let mut conv = Conv {
@@ -262,6 +278,7 @@ impl Lowerer<'_> {
 
     /// Adds a bias of the second dimension in front of the epilogue's function.
     fn add_bias(&mut self, call: &mut Call<'_>, bias: &View, spatial: usize) {
+        let bias = &self.rooted(bias);
         let arg = self.argument(call, bias, false);
         let mut strides = vec![Dim::ZERO; spatial + 2];
         strides[1] = bias.strides[0].clone();
@@ -279,6 +296,7 @@ impl Lowerer<'_> {
 
     /// An operand of a matrix product over `batch` indices and its two matrix dimensions.
     fn batched(&mut self, call: &mut Call<'_>, view: &View, batch: usize) -> Access {
+        let view = &self.rooted(view);
         let arg = self.argument(call, view, true);
         let own = view.ty.rank() - 2;
         let lead = view.ty.shape[..own].iter().zip(&view.strides);
@@ -291,6 +309,7 @@ impl Lowerer<'_> {
 
     /// A view as an access over its own dimensions, through an argument of its own.
     pub(super) fn access_of(&mut self, call: &mut Call<'_>, view: &View) -> Access {
+        let view = &self.rooted(view);
         let arg = self.argument(call, view, true);
         Access { arg, dtype: view.ty.dtype, offset: view.offset.clone(), strides: view.strides.clone() }
     }

@@ -67,6 +67,7 @@ impl Lowerer<'_> {
         let known = |d: &Dim| d.known().ok_or("attention of heads whose size is not known");
         let (q, k, v) = (&operands[0].ty.shape, &operands[1].ty.shape, &operands[2].ty.shape);
         let mask = operands.get(3).map(|mask| {
+            let mask = &self.rooted(mask);
             let arg = self.argument(call, mask, true);
             let own = mask.ty.shape.iter().zip(&mask.strides);
             let own = own.map(|(d, s)| if *d == Dim::ONE { Dim::ZERO } else { s.clone() });

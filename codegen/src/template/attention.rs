@@ -2,7 +2,7 @@
 use super::text::{Dims, element, parameters};
 use crate::kernel::attention::Attention;
 use crate::kernel::contract::Access;
-use crate::target::{GpuSpec, Matrix, Platform};
+use crate::target::{GpuSpec, Platform};
 use crate::unit::Template;
 use sardonyx_tensor::{DType, Dim};
 use std::fmt::Write;
@@ -17,6 +17,9 @@ const TEXT: &str = include_str!("../../templates/attention.hip");
 /// Elements of a head from which on registers do not hold the sums.
 const MOST: i64 = 256;
 
+/// Queries where only the run knows how many, when a shape is chosen.
+const USUAL_QUERIES: i64 = 512;
+
 /// How a block shares its work.
 struct Shape {
     /// Rows of 16 queries of a wave.
@@ -28,52 +31,65 @@ struct Shape {
 }
 
 impl Shape {
+    /// The shape that was fastest where it was measured (H100), made smaller until it fits.
     fn choose(a: &Attention, gpu: &GpuSpec) -> Shape {
-        let wide = a.head.max(a.value) > 128;
-        let (keys, stages) = match gpu.platform {
-            Platform::Cuda => (if wide { 32 } else { 64 }, 2),
-            Platform::Hip => (if wide { 16 } else { 32 }, 1),
+        let (wide, narrow) = (a.head.max(a.value) > 128, a.head.max(a.value) <= 64);
+        let cuda = gpu.platform == Platform::Cuda;
+        let queries = a.queries.known().unwrap_or(USUAL_QUERIES);
+        let heads = a.heads.known().unwrap_or(1).saturating_mul(a.batch.known().unwrap_or(1));
+        let blocks = |rows: i64, waves: i64| heads.saturating_mul((queries - 1) / (16 * rows * waves) + 1);
+        let units = i64::from(gpu.units);
+        let most = if wide { 2 } else { 4 };
+        let tall =
+            cuda && !wide && a.causal.is_none() && a.q.dtype != DType::F32 && blocks(2, most) >= 4 * units;
+        let rows = if tall { 2 } else { 1 };
+        // Fewer queries to a block where the GPU would be idle.
+        let waves = [4, 2].into_iter().find(|&w| w <= most && blocks(rows, w) >= units).unwrap_or(1);
+        let keys = match () {
+            () if cuda && (narrow || !(wide || tall)) => 64,
+            () if cuda || !wide => 32,
+            () => 16,
         };
-        let queries = a.queries.known().unwrap_or(i64::MAX);
-        let waves = if queries <= 16 {
-            1
-        } else if queries <= 32 || wide {
-            2
-        } else {
-            4
-        };
-        Shape { rows: 1, waves, keys, stages }
+        let mut shape = Shape { rows, waves, keys, stages: if cuda { 2 } else { 1 } };
+        while shape.bytes(a) > i64::from(gpu.shared_bytes) && (shape.keys > 16 || shape.waves > 1) {
+            if shape.keys > 16 {
+                shape.keys /= 2;
+            } else {
+                shape.waves /= 2;
+            }
+        }
+        shape
     }
 
-    /// Bytes of shared memory.
+    /// Bytes of shared memory at most.
     fn bytes(&self, a: &Attention) -> i64 {
-        let line = |length: i64| (length + 15) / 16 * 16 + 8;
+        let size = a.q.dtype.size() as i64;
+        let line = |length: i64| (length + 15) / 16 * 16 + 16 / size;
         let queries = self.waves * self.rows * 16;
-        2 * (queries * line(a.head) + self.stages * self.keys * (line(a.head) + line(a.value)))
+        let stages = self.stages * self.keys * (line(a.head) + line(a.value));
+        size * (queries * line(a.head) + stages + queries * (self.keys + 8))
     }
 }
 
 /// Elements of a row that one load moves: rows begin at multiples of it. `None` if they do not lie side by side.
 fn vector(access: &Access, elements: i64) -> Option<i64> {
     let (last, outer) = access.strides.split_last()?;
+    let widest = 16 / access.dtype.size() as i64;
     let whole = |v: i64| {
         elements % v == 0
             && outer.iter().chain([&access.offset]).all(|d| d.exact_div(&Dim::from(v)).is_some())
     };
-    (*last == Dim::ONE).then(|| [8, 4, 2].into_iter().find(|&v| whole(v)).unwrap_or(1))
+    (*last == Dim::ONE).then(|| [8, 4, 2].into_iter().find(|&v| v <= widest && whole(v)).unwrap_or(1))
 }
 
 /// The template for attention; `None` for types, layouts and GPUs that it does not serve.
 pub(super) fn template(a: &Attention, name: &str, gpu: &GpuSpec) -> Option<Template> {
-    let ty = match a.q.dtype {
-        DType::F16 | DType::BF16 => element(a.q.dtype)?,
-        _ => return None,
-    };
+    let ty = element(a.q.dtype)?;
     let alike = [&a.k, &a.v].iter().all(|x| x.dtype == a.q.dtype);
-    if !alike || gpu.matrix == Matrix::None || a.head.max(a.value) > MOST {
+    let shape = Shape::choose(a, gpu);
+    if !alike || a.head.max(a.value) > MOST || shape.bytes(a) > i64::from(gpu.shared_bytes) {
         return None;
     }
-    let shape = Shape::choose(a, gpu);
     let mut dims = Dims::default();
     let mut text = constants(a, &shape, &mut dims)?;
     let _ = writeln!(text, "typedef {ty} Element;");

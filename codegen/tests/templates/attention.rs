@@ -78,7 +78,11 @@ impl Case {
         let bindings = Bindings::from([("q", q), ("k", k)]);
         let dims: String =
             template.dims.iter().map(|d| format!(", {}LL", d.eval(&bindings).unwrap())).collect();
-        let element = if self.dtype == DType::BF16 { "Bf16" } else { "F16" };
+        let element = match self.dtype {
+            DType::BF16 => "Bf16",
+            DType::F32 => "float",
+            _ => "F16",
+        };
         let mask = match self.mask {
             Some(DType::F32) => "float",
             Some(DType::F16 | DType::BF16) => element,
@@ -94,7 +98,11 @@ impl Case {
              const long BLOCKS = {};\nconst int THREADS_ = {};\n#include \"attention.hpp\"\n",
             hip::text(&Unit::Template(template.clone()), gpu),
             self.causal.unwrap_or(0),
-            if self.dtype == DType::BF16 { "1e-2" } else { "2e-3" },
+            match self.dtype {
+                DType::BF16 => "1e-2",
+                DType::F32 => "1e-5",
+                _ => "2e-3",
+            },
             self.mask.is_some(),
             if self.mask.is_some() { ", mask_data" } else { "" },
             template.grid.eval(&bindings).unwrap(),
@@ -120,6 +128,7 @@ fn attention_on_the_host_is_right() {
             Case { sizes: [1, 1, 1, 40, 90, 64, 48], mask: Some(DType::F32), causal: Some(-3), ..PLAIN },
         ),
         ("symbolic", Case { mask: Some(DType::F16), symbolic: true, ..PLAIN }),
+        ("floats", Case { dtype: DType::F32, mask: Some(DType::F32), causal: Some(60), ..PLAIN }),
         ("wide", Case { sizes: [1, 2, 1, 3, 50, 256, 160], causal: Some(47), ..PLAIN }),
     ];
     for (name, case) in &cases {

@@ -16,6 +16,18 @@ pub(super) fn kernel(nest: &Nest, dims: &[Dim]) -> String {
     p.text
 }
 
+/// A nest without work items as a function of the device: its parameters are the buffers.
+pub(super) fn function(nest: &Nest) -> String {
+    let nest = math::expand_gpu(nest);
+    let mut p = Printer { consts: vec![None; nest.regs.len()], nest: &nest, text: String::new(), depth: 1 };
+    let list = p.parameters().join(", ");
+    let _ = writeln!(p.text, "DEVICE void {}({list}) {{", nest.name);
+    p.declarations();
+    p.block(&nest.body);
+    p.text.push_str("}\n");
+    p.text
+}
+
 pub(super) struct Printer<'a> {
     pub(super) nest: &'a Nest,
     /// The text of registers that are printed where they are used.
@@ -32,14 +44,7 @@ impl Printer<'_> {
     fn kernel(&mut self, dims: &[Dim]) {
         let nest = self.nest;
         let blocks = nest.blocks.as_ref().expect("a nest of a GPU should say how blocks run it");
-        let mut params = Vec::new();
-        for (i, b) in nest.buffers.iter().enumerate() {
-            match b.place {
-                Place::Input => params.push(format!("const {}* __restrict__ {}", memory(b), buffer(b, i))),
-                Place::Output => params.push(format!("{}* __restrict__ {}", memory(b), buffer(b, i))),
-                Place::Scratch { .. } | Place::Local { .. } => {}
-            }
-        }
+        let mut params = self.parameters();
         params.extend((0..dims.len()).map(|i| format!("i64 d{i}")));
         if nest.scratch != Dim::ZERO {
             params.push("u8* scratch".into());
@@ -61,6 +66,16 @@ impl Printer<'_> {
         self.depth -= 1;
         self.line("}");
         self.text.push_str("}\n");
+    }
+
+    /// The arguments that are buffers.
+    fn parameters(&self) -> Vec<String> {
+        let parameter = |(i, b): (usize, &Buffer)| match b.place {
+            Place::Input => Some(format!("const {}* __restrict__ {}", memory(b), buffer(b, i))),
+            Place::Output => Some(format!("{}* __restrict__ {}", memory(b), buffer(b, i))),
+            Place::Scratch { .. } | Place::Local { .. } => None,
+        };
+        self.nest.buffers.iter().enumerate().filter_map(parameter).collect()
     }
 
     /// The scratch memory of the thread.

@@ -1,0 +1,115 @@
+//! Layouts on GPUs: images with their channels side by side, weights to match, and buffers whose alignment is known.
+use super::contraction::Call;
+use super::{Lowerer, View};
+use crate::kernel::contract::Access;
+use crate::kernel::row_major;
+use sardonyx_ir::{Op, Type};
+use sardonyx_runtime::manifest::{BufferIndex, Place};
+use sardonyx_tensor::{DType, Dim, Tensor};
+
+/// Channels are a multiple of so many where they stand side by side.
+const CHANNELS: i64 = 8;
+
+impl Lowerer<'_> {
+    /// The buffer that an alias is a part of, and where the part begins, in elements. On GPUs, which load several
+    /// elements at once from the multiples of their size, an access says where it is in aligned memory.
+    pub(super) fn root(&self, mut buffer: BufferIndex, dtype: DType) -> (BufferIndex, Dim) {
+        let mut begin = Dim::ZERO;
+        while self.target.gpu().is_some()
+            && let Place::Alias { of, offset } = &self.out.buffers[buffer].place
+            && let Some(elements) = offset.exact_div(&Dim::from(dtype.size() as i64))
+        {
+            (buffer, begin) = (*of, begin + elements);
+        }
+        (buffer, begin)
+    }
+
+    /// A view of aligned memory.
+    pub(super) fn rooted(&self, view: &View) -> View {
+        let (buffer, begin) = self.root(view.buffer, view.ty.dtype);
+        View { buffer, offset: &view.offset + begin, ..view.clone() }
+    }
+
+    /// Lets a new result of a convolution or pooling stand with its channels side by side on a GPU.
+    pub(super) fn image_of_gpu(&self, call: &mut Call<'_>, result: View) -> View {
+        let shape = &call.g.ty(call.wire).shape;
+        let out = &mut call.epilogue.out;
+        let windows = matches!(
+            call.g.op(call.wire),
+            Op::Conv { .. }
+                | Op::ConvTranspose { .. }
+                | Op::MaxPool { .. }
+                | Op::AvgPool { .. }
+                | Op::LpPool { .. }
+        );
+        let floats = matches!(out.dtype, DType::F16 | DType::BF16 | DType::F32);
+        let plain = result.ty.shape == *shape && out.strides == row_major(shape);
+        let even = shape.get(1).and_then(Dim::known).is_some_and(|c| c % CHANNELS == 0);
+        if self.target.gpu().is_none() || !(windows && floats && plain && even) {
+            return result;
+        }
+        let mut turned = shape.clone();
+        let channels = turned.remove(1);
+        turned.push(channels);
+        let mut strides = row_major(&turned);
+        let channel = strides.pop().expect("an image should have channels");
+        strides.insert(1, channel);
+        out.strides.clone_from(&strides);
+        View { strides, ..result }
+    }
+
+    /// The weights of a convolution, an access as `Conv::weights` makes it, as GPUs want them: the input channels of a
+    /// tap side by side, or, where every channel is for itself and `beside` others, the channels of a tap.
+    pub(super) fn weights_by_channels(
+        &mut self,
+        weights: &View,
+        access: &Access,
+        conv: (i64, i64, i64),
+        kernel: &[i64],
+        beside: bool,
+    ) -> (View, Vec<Dim>) {
+        let (groups, out, input) = conv;
+        let taps = || kernel.iter().map(|&t| Dim::from(t));
+        let apart = input == 1 && groups > 1 && out <= 2;
+        let (shape, strides): (Vec<Dim>, Vec<Dim>) = if apart && beside {
+            let shape = taps().chain([groups.into(), out.into()]).collect();
+            (shape, access.strides[3..].iter().chain(&access.strides[..2]).cloned().collect())
+        } else {
+            let shape = [groups.into(), out.into()].into_iter().chain(taps()).chain([input.into()]).collect();
+            let order = access.strides[..2].iter().chain(&access.strides[3..]).chain(&access.strides[2..3]);
+            (shape, order.cloned().collect())
+        };
+        let ty = Type { dtype: weights.ty.dtype, shape };
+        let view = View { buffer: weights.buffer, offset: access.offset.clone(), strides, ty };
+        let packed = match self.tensor(view.buffer).and_then(|t| gathered(t, &view)) {
+            Some(tensor) => View::whole(self.constant("packed", &tensor), view.ty.clone()),
+            None => self.contiguous(&view),
+        };
+        let mut own = packed.strides.clone();
+        let strides = if apart && beside {
+            let outer = own.split_off(kernel.len());
+            outer.into_iter().chain([Dim::ZERO]).chain(own).collect()
+        } else {
+            let inner = own.pop().expect("weights should have channels");
+            own.insert(2, inner);
+            own
+        };
+        (packed, strides)
+    }
+}
+
+/// The elements of a view of a constant, in order; `None` where it is not known which they are.
+fn gathered(tensor: &Tensor, view: &View) -> Option<Tensor> {
+    let shape = view.ty.shape.iter().map(Dim::known).collect::<Option<Vec<i64>>>()?;
+    let strides = view.strides.iter().map(Dim::known).collect::<Option<Vec<i64>>>()?;
+    let mut places = vec![view.offset.known()?];
+    for (&size, &stride) in shape.iter().zip(&strides) {
+        places = places.iter().flat_map(|p| (0..size).map(move |i| p + i * stride)).collect();
+    }
+    let size = tensor.dtype().size();
+    let mut to = Tensor::zeros(tensor.dtype(), shape.iter().map(|&n| n as usize).collect::<Vec<_>>());
+    for (element, place) in to.bytes_mut().chunks_exact_mut(size).zip(places) {
+        element.copy_from_slice(tensor.bytes().get(place as usize * size..)?.get(..size)?);
+    }
+    Some(to)
+}

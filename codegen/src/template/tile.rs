@@ -1,0 +1,131 @@
+//! The tiles that blocks compute of a matrix product, and the choice among them.
+use crate::target::{GpuSpec, Matrix, Platform};
+use sardonyx_tensor::{DType, Dim};
+
+/// The tile of a block and how its waves share it.
+#[derive(Clone, Copy)]
+pub(super) struct Tile {
+    /// Rows.
+    pub m: i64,
+    /// Columns.
+    pub n: i64,
+    /// The part of the sums that a stage holds.
+    pub k: i64,
+    /// Waves above each other.
+    pub waves_m: u32,
+    /// Waves beside each other.
+    pub waves_n: u32,
+    /// Waves that take turns along the sums.
+    pub waves_k: u32,
+    /// Stages of the pipeline.
+    pub stages: i64,
+}
+
+/// The tiles that there are, the greatest first.
+const TILES: &[Tile] = &[
+    Tile { m: 128, n: 128, k: 32, waves_m: 2, waves_n: 2, waves_k: 1, stages: 4 },
+    Tile { m: 128, n: 64, k: 32, waves_m: 2, waves_n: 2, waves_k: 1, stages: 4 },
+    Tile { m: 64, n: 64, k: 32, waves_m: 2, waves_n: 2, waves_k: 1, stages: 4 },
+    Tile { m: 32, n: 64, k: 64, waves_m: 1, waves_n: 2, waves_k: 2, stages: 4 },
+    Tile { m: 32, n: 32, k: 64, waves_m: 1, waves_n: 1, waves_k: 4, stages: 4 },
+];
+
+/// The tiles for sums of multiply-adds, of which a thread holds 8 by 8 at most.
+const FMA_TILES: &[Tile] = &[
+    Tile { m: 128, n: 128, k: 16, waves_m: 4, waves_n: 2, waves_k: 1, stages: 3 },
+    Tile { m: 64, n: 128, k: 16, waves_m: 2, waves_n: 2, waves_k: 1, stages: 3 },
+    Tile { m: 64, n: 64, k: 16, waves_m: 2, waves_n: 2, waves_k: 1, stages: 3 },
+    Tile { m: 32, n: 64, k: 32, waves_m: 1, waves_n: 4, waves_k: 1, stages: 3 },
+    Tile { m: 32, n: 32, k: 32, waves_m: 2, waves_n: 2, waves_k: 1, stages: 3 },
+];
+
+/// The tiles of warpgroups, the greatest first; they lie in rows.
+const WARPGROUP_TILES: &[Tile] = &[
+    Tile { m: 256, n: 128, k: 64, waves_m: 8, waves_n: 1, waves_k: 1, stages: 4 },
+    Tile { m: 128, n: 128, k: 64, waves_m: 8, waves_n: 1, waves_k: 1, stages: 3 },
+    Tile { m: 64, n: 128, k: 64, waves_m: 4, waves_n: 1, waves_k: 1, stages: 4 },
+];
+
+/// Rows taken for a number of rows that only the run knows, when a tile is chosen.
+const USUAL_ROWS: i64 = 512;
+
+/// What the choice depends on.
+pub(super) struct Product<'a> {
+    /// Batch sizes.
+    pub batch: &'a [Dim],
+    /// Rows.
+    pub m: &'a Dim,
+    /// Columns.
+    pub n: &'a Dim,
+    /// The type of the operands.
+    pub dtype: DType,
+}
+
+impl Tile {
+    /// The greatest tile that leaves no part of the GPU without work, or the smallest.
+    pub fn choose(product: &Product<'_>, gpu: &GpuSpec) -> Tile {
+        let dtype = product.dtype;
+        let tiles = if on_matrix_units(dtype, gpu) { TILES } else { FMA_TILES };
+        let enough = |t: &&Tile| t.blocks(product) >= i64::from(gpu.units);
+        let mut tile = *tiles.iter().find(enough).unwrap_or(&tiles[tiles.len() - 1]);
+        if gpu.platform == Platform::Hip {
+            tile.stages = 2;
+        }
+        while tile.bytes(dtype) > gpu.shared_bytes && tile.k > i64::from(16 * tile.waves_k) {
+            tile.k /= 2;
+        }
+        tile
+    }
+
+    /// The greatest tile of warpgroups that is nearly filled and leaves no part of the GPU without work; `None`
+    /// where there is none, or no `wgmma`.
+    pub fn of_warpgroups(product: &Product<'_>, gpu: &GpuSpec) -> Option<Tile> {
+        let served = gpu.matrix == Matrix::Wgmma && matches!(product.dtype, DType::F16 | DType::BF16);
+        let fits = |t: &&Tile| {
+            let filled = |size: &Dim, tile: i64| tile < size.known().unwrap_or(USUAL_ROWS) + 64;
+            filled(product.m, t.m) && filled(product.n, t.n) && t.bytes(product.dtype) <= gpu.shared_bytes
+        };
+        WARPGROUP_TILES
+            .iter()
+            .filter(fits)
+            .find(|t| served && t.blocks(product) >= i64::from(gpu.units))
+            .copied()
+    }
+
+    /// The number of blocks, with usual sizes for those that only the run knows.
+    fn blocks(&self, product: &Product<'_>) -> i64 {
+        let of = |d: &Dim, usual: i64| d.known().unwrap_or(usual).max(1);
+        let tiles = |d: &Dim, tile: i64| (of(d, USUAL_ROWS) + tile - 1) / tile;
+        let batch: i64 = product.batch.iter().map(|d| of(d, 1)).fold(1, i64::saturating_mul);
+        tiles(product.m, self.m).saturating_mul(tiles(product.n, self.n)).saturating_mul(batch)
+    }
+
+    /// The most bytes of shared memory that it takes, padding counted.
+    pub fn bytes(&self, dtype: DType) -> u32 {
+        let size = i64::try_from(dtype.size()).unwrap_or(i64::MAX);
+        let operand = |wide: i64| (wide * self.k) * size + 16 * wide.max(self.k);
+        let waves = i64::from(self.waves());
+        let strips = waves * 16 * (self.n / i64::from(self.waves_n) + 8) * 4;
+        let bytes = (self.stages * (operand(self.m) + operand(self.n))).max(strips);
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
+    /// Waves of a block.
+    pub fn waves(&self) -> u32 {
+        self.waves_m * self.waves_n * self.waves_k
+    }
+
+    /// What the text says of it.
+    pub fn constants(&self) -> String {
+        let Tile { m, n, k, waves_m, waves_n, waves_k, stages } = self;
+        format!(
+            "constexpr int BLOCK_M = {m}, BLOCK_N = {n}, BLOCK_K = {k}, STAGES = {stages};\n\
+             constexpr int WAVES_M = {waves_m}, WAVES_N = {waves_n}, WAVES_K = {waves_k};\n"
+        )
+    }
+}
+
+/// Whether products of this type run on the GPU's matrix unit.
+fn on_matrix_units(dtype: DType, gpu: &GpuSpec) -> bool {
+    gpu.matrix != Matrix::None && dtype != DType::F32
+}
