@@ -5,6 +5,7 @@
 mod attention;
 mod conv;
 mod gemm;
+mod gemv;
 mod text;
 mod tile;
 mod window;

@@ -198,6 +198,12 @@ fn products_on_the_host_are_right() {
         ("shared", Case { batch: 3, m: 20, n: 48, k: 100, shared_b: true, gap: 8, ..PLAIN }),
         ("symbolic", Case { batch: 2, m: 100, n: 24, k: 36, symbolic: true, gap: 2, ..PLAIN }),
         ("floats", Case { m: 65, n: 68, k: 200, dtype: DType::F32, out: DType::F32, b: Columns, ..PLAIN }),
+        ("vector", Case { m: 1, n: 96, k: 100, b: Columns, ..PLAIN }),
+        ("vectors", Case { batch: 2, m: 3, n: 40, k: 72, gap: 8, ..PLAIN }),
+        (
+            "rows",
+            Case { m: 7, n: 90, k: 65, dtype: DType::F32, out: DType::F32, a: Columns, b: Columns, ..PLAIN },
+        ),
         ("one", Case { m: 1, n: 1, k: 1, out: DType::F32, ..PLAIN }),
         ("bands", Case { m: 600, n: 96, k: 16, out: DType::BF16, ..PLAIN }),
     ];
@@ -296,6 +302,16 @@ fn the_text_is_valid_alone() {
     let waves = read(&[&headers[..], &["templates/gemm.hip"]].concat());
     for arch in AMD {
         compile(&format!("#define SARDONYX_HIP 1\n#define KERNEL_NAME gemm\n{waves}"), arch, &directory);
+    }
+    let few = read(&[&headers[..], &["templates/gemv.hip"]].concat());
+    let few = format!("#define SARDONYX_HIP 1\n#define KERNEL_NAME gemv\n{few}");
+    AMD.iter().for_each(|arch| drop(compile(&few, arch, &directory)));
+    for text in ["conv", "window"] {
+        let file = format!("templates/{text}.hip");
+        let prelude = ["device/prelude.hpp"];
+        let text = read(&[&prelude, &headers[..], &["device/window.hpp", &file]].concat());
+        let text = format!("#define SARDONYX_HIP 1\n#define KERNEL_NAME kernel\n{text}");
+        AMD.iter().for_each(|arch| drop(compile(&text, arch, &directory)));
     }
     let warpgroups = ["device/warpgroup.hpp", "templates/gemm_warpgroup.hip"];
     let warpgroups = read(&[&headers[..], &warpgroups[..]].concat());

@@ -1,9 +1,10 @@
 //! Layouts on GPUs: images with their channels side by side, weights to match, and buffers whose alignment is known.
 use super::contraction::Call;
+use super::trace::Why;
 use super::{Lowerer, View};
 use crate::kernel::contract::Access;
 use crate::kernel::row_major;
-use sardonyx_ir::{Op, Type};
+use sardonyx_ir::{Graph, Op, Type};
 use sardonyx_runtime::manifest::{BufferIndex, Place};
 use sardonyx_tensor::{DType, Dim, Tensor};
 
@@ -56,6 +57,35 @@ impl Lowerer<'_> {
         strides.insert(1, channel);
         out.strides.clone_from(&strides);
         View { strides, ..result }
+    }
+
+    /// Computes a region of pointwise ops whose images stand with their channels side by side into such an image. `None`
+    /// where they do not, or where the result is `wanted` elsewhere.
+    pub(super) fn pointwise_by_channels(
+        &mut self,
+        g: &Graph,
+        inputs: &[View],
+        label: &str,
+    ) -> Option<Result<View, Why>> {
+        let [core] = g.outputs()[..] else { return None };
+        let ty = g.ty(core).clone();
+        let rank = ty.rank() as i64;
+        let even = ty.shape.get(1).and_then(Dim::known).is_some_and(|c| c % CHANNELS == 0);
+        let turned = |view: &View| {
+            let alike = view.ty.rank() == ty.rank() && view.ty.shape[2..] == ty.shape[2..];
+            alike && view.strides[1] == 1 && !view.is_contiguous()
+        };
+        if self.target.gpu().is_none() || rank < 3 || !even || !inputs.iter().any(turned) {
+            return None;
+        }
+        let last: Vec<i64> = [0].into_iter().chain(2..rank).chain([1]).collect();
+        let first: Vec<i64> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
+        let mut g = g.clone();
+        let result = g.add(Op::Transpose { perm: last }, &[core]).ok()?;
+        g.set_outputs(vec![result], vec![]);
+        let whole = self.temporary(g.ty(result).clone());
+        let view = whole.moved(&Op::Transpose { perm: first }, &ty)?;
+        Some(self.map(&g, inputs, &[whole.buffer], label).map(|()| view))
     }
 
     /// The weights of a convolution, an access as `Conv::weights` makes it, as GPUs want them: the input channels of a

@@ -93,6 +93,16 @@ impl Lowerer<'_> {
         }
         // Trailing reshapes and transposes of a result are views of it.
         let cores: Vec<Wire> = g.outputs().iter().map(|&o| core(g, o)).collect();
+        let reduction = order.iter().map(|&id| first(id)).find(|&w| reduced_axes(g, w).is_some());
+        if let ([core], [output], None) = (&cores[..], g.outputs(), reduction)
+            && !(wanted.contains_key(output) && only_reshaped(g, *output))
+        {
+            let mut inner = g.clone();
+            inner.set_outputs(vec![*core], vec![]);
+            if let Some(view) = self.pointwise_by_channels(&inner, inputs, label) {
+                return Ok(vec![moved_along(g, *core, *output, view?).ok_or("a result that is no view")?]);
+            }
+        }
         let mut buffers = Vec::new();
         let mut results: Vec<View> = Vec::new();
         for (&core, &output) in cores.iter().zip(g.outputs()) {
@@ -105,7 +115,6 @@ impl Lowerer<'_> {
         }
         let mut g = g.clone();
         g.set_outputs(cores, vec![]);
-        let reduction = order.iter().map(|&id| first(id)).find(|&w| reduced_axes(&g, w).is_some());
         match reduction {
             Some(reduction) => self.rows(&g, reduction, inputs, &buffers, label)?,
             None => match self.map(&g, inputs, &buffers, label) {

@@ -1,4 +1,5 @@
 //! Matrix products on matrix units: `codegen/templates/gemm.hip`, and `gemm_warpgroup.hip` where `wgmma` serves.
+use super::gemv;
 use super::text::{Dims, Packets, Store, element, parameters, signature};
 use super::tile::{Product, Tile};
 use crate::kernel::contract::{Access, Gemm, Operand};
@@ -19,13 +20,13 @@ const WARPGROUPS: &str =
     concat!(include_str!("../../device/warpgroup.hpp"), include_str!("../../templates/gemm_warpgroup.hip"));
 
 /// How an operand stands in memory: lines of neighbouring elements.
-struct Lines {
+pub(super) struct Lines {
     /// Whether a line is along the sum.
-    along: bool,
+    pub along: bool,
     /// Elements from a line to the next.
-    pitch: Dim,
+    pub pitch: Dim,
     /// Elements that one load moves.
-    vector: i64,
+    pub vector: i64,
 }
 
 impl Lines {
@@ -57,6 +58,9 @@ pub(super) fn template(gemm: &Gemm, name: &str, gpu: &GpuSpec) -> Option<Templat
     turned.strides.swap(rank - 1, rank - 2);
     let lines = [Lines::of(a, &gemm.m, &gemm.k)?, Lines::of(&turned, &gemm.n, &gemm.k)?];
     let product = Product { batch: &gemm.batch, m: &gemm.m, n: &gemm.n, dtype: a.dtype };
+    if let Some(rows) = gemm.m.known().filter(|m| (1..=gemv::MOST_ROWS).contains(m)) {
+        return gemv::template(&gemv::Few { gemm, rows, a, b, lines: &lines }, name, gpu);
+    }
     let warpgroups =
         Tile::of_warpgroups(&product, gpu).filter(|_| lines.iter().all(|lines| lines.vector == 8));
     let tile = warpgroups.unwrap_or_else(|| Tile::choose(&product, gpu));
@@ -64,29 +68,15 @@ pub(super) fn template(gemm: &Gemm, name: &str, gpu: &GpuSpec) -> Option<Templat
     let mut dims = Dims::default();
     let mut text = constants(gemm, &tile, &lines, &mut dims);
     let _ = writeln!(text, "typedef {ty} Element;");
-    let batch = dims.batch(&gemm.batch, "z");
-    for (operand, access) in [("A", a), ("B", b)] {
-        let _ = writeln!(text, "#define GEMM_{operand}(z) {}", dims.place(access, &batch));
-    }
     let packets = Packets::of(&gemm.epilogue, &gemm.m, &gemm.n);
-    let rank = batch.len() + 2;
-    let indices: Vec<String> = batch.into_iter().chain(["i".into(), "j".into()]).collect();
-    let axis = if packets.down { rank - 2 } else { rank - 1 };
-    let store = Store { epilogue: &gemm.epilogue, indices: &indices, axis, count: packets.count };
-    let (function, statements) = store.print(&mut dims)?;
-    let _ = writeln!(text, "constexpr int PACKET = {};", packets.count);
-    let _ = writeln!(text, "constexpr bool DOWN = {};\n{function}", packets.down);
-
-    let inputs: Vec<&Access> = gemm.epilogue.accesses.iter().chain([a, b]).collect();
-    let buffers = parameters(&inputs, &gemm.epilogue.out)?;
-    text += &signature("GEMM", &buffers, &dims, "i64_t z, i64_t i, i64_t j", &statements);
-    let _ = writeln!(text, "#define GEMM_FIRST p{}\n#define GEMM_SECOND p{}", a.arg, b.arg);
+    let (rest, params) = operands(gemm, [a, b], packets, &mut dims)?;
+    text += &rest;
 
     let blocks = |size: &Dim, tile: i64| (size + Dim::from(tile - 1)).floor_div(tile);
     Some(Template {
         name: name.into(),
         source: [HEADERS, &text, if warpgroups.is_some() { WARPGROUPS } else { WAVES }].concat(),
-        params: buffers.len(),
+        params,
         dims: dims.0,
         grid: blocks(&gemm.m, tile.m) * blocks(&gemm.n, tile.n) * Dim::product(&gemm.batch),
         threads: tile.waves() * gpu.wave,
@@ -96,6 +86,33 @@ pub(super) fn template(gemm: &Gemm, name: &str, gpu: &GpuSpec) -> Option<Templat
         },
         scratch: Dim::ZERO,
     })
+}
+
+/// What the text says of buffers and of what becomes of the sums, and the number of buffers.
+pub(super) fn operands(
+    gemm: &Gemm,
+    [a, b]: [&Access; 2],
+    packets: Packets,
+    dims: &mut Dims,
+) -> Option<(String, usize)> {
+    let mut text = String::new();
+    let batch = dims.batch(&gemm.batch, "z");
+    for (operand, access) in [("A", a), ("B", b)] {
+        let _ = writeln!(text, "#define GEMM_{operand}(z) {}", dims.place(access, &batch));
+    }
+    let rank = batch.len() + 2;
+    let indices: Vec<String> = batch.into_iter().chain(["i".into(), "j".into()]).collect();
+    let axis = if packets.down { rank - 2 } else { rank - 1 };
+    let store = Store { epilogue: &gemm.epilogue, indices: &indices, axis, count: packets.count };
+    let (function, statements) = store.print(dims)?;
+    let _ = writeln!(text, "constexpr int PACKET = {};", packets.count);
+    let _ = writeln!(text, "constexpr bool DOWN = {};\n{function}", packets.down);
+
+    let inputs: Vec<&Access> = gemm.epilogue.accesses.iter().chain([a, b]).collect();
+    let buffers = parameters(&inputs, &gemm.epilogue.out)?;
+    text += &signature("GEMM", &buffers, dims, "i64_t z, i64_t i, i64_t j", &statements);
+    let _ = writeln!(text, "#define GEMM_FIRST p{}\n#define GEMM_SECOND p{}", a.arg, b.arg);
+    Some((text, buffers.len()))
 }
 
 /// What the text says of sizes, layouts and the tile.

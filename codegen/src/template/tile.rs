@@ -41,6 +41,7 @@ const FMA_TILES: &[Tile] = &[
 
 /// The tiles of warpgroups, the greatest first; they lie in rows.
 const WARPGROUP_TILES: &[Tile] = &[
+    Tile { m: 128, n: 256, k: 64, waves_m: 8, waves_n: 1, waves_k: 1, stages: 4 },
     Tile { m: 256, n: 128, k: 64, waves_m: 8, waves_n: 1, waves_k: 1, stages: 4 },
     Tile { m: 128, n: 128, k: 64, waves_m: 8, waves_n: 1, waves_k: 1, stages: 3 },
     Tile { m: 64, n: 128, k: 64, waves_m: 4, waves_n: 1, waves_k: 1, stages: 4 },
