@@ -1,7 +1,8 @@
 // Attention: out[b, h, i, :] = sum over j of softmax(scores[b, h, i, :])[j] * v[b, h / GROUP, j, :].
 //
 // Every block computes a head's values for a tile of queries, a wave 16 * ROWS of them, block of keys by block of
-// keys: scores, exponentials and sums never leave the registers. Scores are in units of log2.
+// keys: scores, exponentials and sums never leave the registers. Scores are in units of log2. Where queries are few,
+// TURNS waves take turns along the keys, and put their sums together at the end.
 #ifndef ATTENTION_PARAMETERS
 #define ATTENTION_PARAMETERS const F16 *p0, const F16 *p1, const F16 *p2, F16 *p3, i64_t KEYS_TOTAL
 #define ATTENTION_SIZES const i64_t BATCH = 1, HEADS = 12, QUERIES = 128, Q_PITCH = 768, K_PITCH = 768, V_PITCH = 768
@@ -9,8 +10,8 @@ typedef F16 Element;
 constexpr int GROUP = 1, HEAD = 64, VALUE = 64;
 // Elements that one load moves.
 constexpr int Q_VECTOR = 8, K_VECTOR = 8, V_VECTOR = 8;
-// Rows of 16 queries of a wave, waves, keys of a block, stages of the pipeline (1 or 2).
-constexpr int ROWS = 1, WAVES = 4, KEYS = 64, STAGES = 2;
+// Rows of 16 queries of a wave, waves, how often they are there, keys of a wave at once, stages of the pipeline (1 or 2).
+constexpr int ROWS = 1, WAVES = 4, TURNS = 1, KEYS = 64, STAGES = 2;
 constexpr float SCALE = 0.125f, CAP = 0;
 constexpr bool CAUSAL = false;
 #define ATTENTION_OFFSET 0
@@ -20,13 +21,13 @@ constexpr bool CAUSAL = false;
 #define ATTENTION_STORE(b, h, i, e, value) narrow(value, p3[(i) * 768 + h * HEAD + (e)])
 #endif
 
-constexpr int THREADS = WAVES * SARDONYX_WAVE, BLOCK = WAVES * ROWS * 16;
+constexpr int THREADS = WAVES * TURNS * SARDONYX_WAVE, BLOCK = WAVES * ROWS * 16;
 constexpr int HEAD_TILES = (HEAD + 15) / 16, VALUE_TILES = (VALUE + 15) / 16, KEY_TILES = KEYS / 16;
 typedef Wave<Element> Unit;
 typedef Unit::Accumulator Sums;
 typedef Tile<Element, BLOCK, HEAD_TILES * 16, Q_VECTOR, THREADS> TileQ;
-typedef Tile<Element, KEYS, HEAD_TILES * 16, K_VECTOR, THREADS> TileK;
-typedef Tile<Element, KEYS, VALUE_TILES * 16, V_VECTOR, THREADS> TileV;
+typedef Tile<Element, KEYS * TURNS, HEAD_TILES * 16, K_VECTOR, THREADS> TileK;
+typedef Tile<Element, KEYS * TURNS, VALUE_TILES * 16, V_VECTOR, THREADS> TileV;
 constexpr int STAGE = TileK::elements + TileV::elements;
 // Probabilities on their way to be operands, where they take the way through shared memory.
 constexpr int ROOM_STRIDE = KEYS + 8, ROOM = Unit::in_registers ? 0 : ROWS * 16 * ROOM_STRIDE;
@@ -34,11 +35,16 @@ constexpr float LOG2E = 1.4426950408889634f, LOWEST = -3.0e38f;
 
 BLOCK_KERNEL(THREADS) KERNEL_NAME(ATTENTION_PARAMETERS) {
     ATTENTION_SIZES;
-    SHARED_MEMORY(memory, (TileQ::elements + STAGES * STAGE + WAVES * ROOM) * sizeof(Element));
+    constexpr int bytes = (TileQ::elements + STAGES * STAGE + WAVES * TURNS * ROOM) * (int)sizeof(Element);
+    // What a lane knows of its queries in the end: the greatest scores, the sums and the values.
+    constexpr int KNOWN = ROWS * (2 * Sums::held + VALUE_TILES * Unit::values);
+    constexpr int known_bytes = (TURNS - 1) * WAVES * KNOWN * SARDONYX_WAVE * 4;
+    SHARED_MEMORY(memory, bytes > known_bytes ? bytes : known_bytes);
     Element* const queries = (Element*)memory;
     Element* const stages = queries + TileQ::elements;
-    const int thread = (int)thread_index(), lane = thread % SARDONYX_WAVE, wave = thread / SARDONYX_WAVE;
-    Element* const room = stages + STAGES * STAGE + wave * ROOM;
+    const int thread = (int)thread_index(), lane = thread % SARDONYX_WAVE;
+    const int wave = thread / SARDONYX_WAVE % WAVES, turn = thread / SARDONYX_WAVE / WAVES;
+    Element* const room = stages + STAGES * STAGE + thread / SARDONYX_WAVE * ROOM;
     // The last queries first: a causal limit leaves them the most work.
     const int tiles = (int)((QUERIES + BLOCK - 1) / BLOCK), block = (int)block_index();
     const i64_t first = (i64_t)(tiles - 1 - block / (int)(BATCH * HEADS)) * BLOCK;
@@ -49,12 +55,12 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(ATTENTION_PARAMETERS) {
 
     i64_t end = KEYS_TOTAL;
     if (CAUSAL && first + BLOCK + ATTENTION_OFFSET < end) end = first + BLOCK + ATTENTION_OFFSET;
-    const int steps = end > 0 ? (int)((end + KEYS - 1) / KEYS) : 0;
+    const int steps = end > 0 ? (int)((end + KEYS * TURNS - 1) / (KEYS * TURNS)) : 0;
     TileQ::load(queries, ATTENTION_Q(b, h), Q_PITCH, first, 0, QUERIES, HEAD, thread);
     const auto load_stage = [&](int step) INLINED {
         Element* const to = stages + step % STAGES * STAGE;
-        TileK::load(to, from_k, K_PITCH, (i64_t)step * KEYS, 0, KEYS_TOTAL, HEAD, thread);
-        TileV::load(to + TileK::elements, from_v, V_PITCH, (i64_t)step * KEYS, 0, KEYS_TOTAL, VALUE, thread);
+        TileK::load(to, from_k, K_PITCH, (i64_t)step * (KEYS * TURNS), 0, KEYS_TOTAL, HEAD, thread);
+        TileV::load(to + TileK::elements, from_v, V_PITCH, (i64_t)step * (KEYS * TURNS), 0, KEYS_TOTAL, VALUE, thread);
     };
     if (STAGES == 2 && steps > 0) load_stage(0);
     commit();
@@ -78,9 +84,10 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(ATTENTION_PARAMETERS) {
         commit();
         arrive<STAGES - 1>();
         barrier();
-        const Element* const keys = stages + step % STAGES * STAGE;
-        const Element* const values = keys + TileK::elements;
-        const i64_t key = (i64_t)step * KEYS;
+        const Element* const stage = stages + step % STAGES * STAGE;
+        const Element* const keys = stage + turn * KEYS * TileK::stride;
+        const Element* const values = stage + TileK::elements + turn * KEYS * TileV::stride;
+        const i64_t key = (i64_t)(step * TURNS + turn) * KEYS;
 
         Sums scores[ROWS][KEY_TILES];
 #pragma unroll
@@ -168,11 +175,58 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(ATTENTION_PARAMETERS) {
     }
 
 #pragma unroll
+    for (int r = 0; r < ROWS; ++r)
+#pragma unroll
+        for (int i = 0; i < Sums::held; ++i) sums[r][i] = sum_of_row<Sums::sharing>(sums[r][i]);
+    if constexpr (TURNS > 1) {
+        float* const known = (float*)memory + lane;
+        const auto each = [&](int owner, const auto& f) INLINED {
+            int at = owner * KNOWN;
+#pragma unroll
+            for (int r = 0; r < ROWS; ++r) f(r, known + at * SARDONYX_WAVE), at += KNOWN / ROWS;
+        };
+        // A wave's own numbers, one after the other for a lane.
+        if (turn > 0)
+            each((turn - 1) * WAVES + wave, [&](int r, float* to) INLINED {
+#pragma unroll
+                for (int i = 0; i < Sums::held; ++i) {
+                    to[2 * i * SARDONYX_WAVE] = most[r][i];
+                    to[(2 * i + 1) * SARDONYX_WAVE] = sums[r][i];
+                }
+#pragma unroll
+                for (int j = 0; j < VALUE_TILES; ++j)
+#pragma unroll
+                    for (int v = 0; v < Unit::values; ++v)
+                        to[(2 * Sums::held + j * Unit::values + v) * SARDONYX_WAVE] = out[r][j].v[v];
+            });
+        barrier();
+        if (turn > 0) return;
+        for (int t = 1; t < TURNS; ++t)
+            each((t - 1) * WAVES + wave, [&](int r, const float* from) INLINED {
+                float mine[Sums::held], other[Sums::held];
+#pragma unroll
+                for (int i = 0; i < Sums::held; ++i) {
+                    const float theirs = from[2 * i * SARDONYX_WAVE], now = greater(theirs, most[r][i]);
+                    const float shift = greater(now, LOWEST);
+                    mine[i] = power_of_two(most[r][i] - shift), other[i] = power_of_two(theirs - shift);
+                    most[r][i] = now;
+                    sums[r][i] = sums[r][i] * mine[i] + from[(2 * i + 1) * SARDONYX_WAVE] * other[i];
+                }
+#pragma unroll
+                for (int j = 0; j < VALUE_TILES; ++j)
+#pragma unroll
+                    for (int v = 0; v < Unit::values; ++v)
+                        out[r][j].v[v] = out[r][j].v[v] * mine[Sums::held_row(v)] +
+                                         from[(2 * Sums::held + j * Unit::values + v) * SARDONYX_WAVE] *
+                                             other[Sums::held_row(v)];
+            });
+    }
+
+#pragma unroll
     for (int r = 0; r < ROWS; ++r) {
 #pragma unroll
         for (int i = 0; i < Sums::held; ++i) {
-            const float sum = sum_of_row<Sums::sharing>(sums[r][i]);
-            sums[r][i] = sum == 0 ? 0 : 1 / sum;
+            sums[r][i] = sums[r][i] == 0 ? 0 : 1 / sums[r][i];
         }
 #pragma unroll
         for (int j = 0; j < VALUE_TILES; ++j)

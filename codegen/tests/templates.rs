@@ -14,6 +14,8 @@ use std::process::{Command, Output};
 
 #[path = "templates/attention.rs"]
 mod attention;
+#[path = "templates/conv.rs"]
+mod conv;
 
 /// GPUs that clang 19 compiles for, one for each form of the matrix unit and more of those in use.
 const AMD: &[&str] = &["gfx908", "gfx90a", "gfx942", "gfx1030", "gfx1100", "gfx1151", "gfx1201"];

@@ -20,12 +20,17 @@ const MOST: i64 = 256;
 /// Queries where only the run knows how many, when a shape is chosen.
 const USUAL_QUERIES: i64 = 512;
 
+/// Keys where only the run knows how many.
+const USUAL_KEYS: i64 = 512;
+
 /// How a block shares its work.
 struct Shape {
     /// Rows of 16 queries of a wave.
     rows: i64,
     waves: i64,
-    /// Keys of a block.
+    /// How many waves take turns along the keys.
+    turns: i64,
+    /// Keys that a wave takes at once.
     keys: i64,
     stages: i64,
 }
@@ -50,10 +55,18 @@ impl Shape {
             () if cuda || !wide => 32,
             () => 16,
         };
-        let mut shape = Shape { rows, waves, keys, stages: if cuda { 2 } else { 1 } };
-        while shape.bytes(a) > i64::from(gpu.shared_bytes) && (shape.keys > 16 || shape.waves > 1) {
+        let idle = waves == 1 && blocks(rows, 1) < units;
+        let fair = a.keys.known().unwrap_or(USUAL_KEYS) / 32;
+        let turns = [8, 4, 2].into_iter().find(|&t| idle && t <= fair).unwrap_or(1);
+        let keys = if turns > 1 { keys.min(32) } else { keys };
+        let mut shape = Shape { rows, waves, turns, keys, stages: if cuda { 2 } else { 1 } };
+        while shape.bytes(a) > i64::from(gpu.shared_bytes)
+            && (shape.turns > 1 || shape.keys > 16 || shape.waves > 1)
+        {
             if shape.keys > 16 {
                 shape.keys /= 2;
+            } else if shape.turns > 1 {
+                shape.turns /= 2;
             } else {
                 shape.waves /= 2;
             }
@@ -66,8 +79,11 @@ impl Shape {
         let size = a.q.dtype.size() as i64;
         let line = |length: i64| (length + 15) / 16 * 16 + 16 / size;
         let queries = self.waves * self.rows * 16;
-        let stages = self.stages * self.keys * (line(a.head) + line(a.value));
-        size * (queries * line(a.head) + stages + queries * (self.keys + 8))
+        let stages = self.stages * self.turns * self.keys * (line(a.head) + line(a.value));
+        let rooms = self.turns * queries * (self.keys + 8);
+        // A wave has 16 queries; two numbers of each are with every lane that shares them.
+        let known = (self.turns - 1) * queries * ((a.value + 15) / 16 * 16 + 2 * 16) * 4;
+        (size * (queries * line(a.head) + stages + rooms)).max(known)
     }
 }
 
@@ -105,7 +121,7 @@ pub(super) fn template(a: &Attention, name: &str, gpu: &GpuSpec) -> Option<Templ
         params: params.len(),
         dims: dims.0,
         grid: a.queries.ceil_div(shape.waves * shape.rows * 16) * &a.batch * &a.heads,
-        threads: u32::try_from(shape.waves).ok()? * gpu.wave,
+        threads: u32::try_from(shape.waves * shape.turns).ok()? * gpu.wave,
         shared: match gpu.platform {
             Platform::Hip => 0,
             Platform::Cuda => u32::try_from(shape.bytes(a)).ok()?,
@@ -133,8 +149,11 @@ fn constants(a: &Attention, shape: &Shape, dims: &mut Dims) -> Option<String> {
     for (operand, access, elements) in [("Q", &a.q, head), ("K", &a.k, head), ("V", &a.v, value)] {
         let _ = writeln!(text, "constexpr int {operand}_VECTOR = {};", vector(access, elements)?);
     }
-    let Shape { rows, waves, keys, stages } = shape;
-    let _ = writeln!(text, "constexpr int ROWS = {rows}, WAVES = {waves}, KEYS = {keys}, STAGES = {stages};");
+    let Shape { rows, waves, turns, keys, stages } = shape;
+    let _ = writeln!(
+        text,
+        "constexpr int ROWS = {rows}, WAVES = {waves}, TURNS = {turns}, KEYS = {keys}, STAGES = {stages};"
+    );
     let cap = a.softcap.unwrap_or(0.0);
     let _ = writeln!(text, "constexpr float SCALE = (float){:e}, CAP = (float){cap:e};", a.scale);
     let offset = a.causal.as_ref().map_or_else(|| "0".into(), |d| dims.print(d));

@@ -128,6 +128,7 @@ fn attention_on_the_host_is_right() {
             Case { sizes: [1, 1, 1, 40, 90, 64, 48], mask: Some(DType::F32), causal: Some(-3), ..PLAIN },
         ),
         ("symbolic", Case { mask: Some(DType::F16), symbolic: true, ..PLAIN }),
+        ("decoding", Case { sizes: [1, 2, 2, 1, 300, 64, 64], causal: Some(299), ..PLAIN }),
         ("floats", Case { dtype: DType::F32, mask: Some(DType::F32), causal: Some(60), ..PLAIN }),
         ("wide", Case { sizes: [1, 2, 1, 3, 50, 256, 160], causal: Some(47), ..PLAIN }),
     ];
