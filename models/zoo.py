@@ -68,6 +68,15 @@ def resnet50(full, attention):
 
 
 @network
+def mobilenet_v2(full, attention):
+    from torchvision.models import MobileNetV2, mobilenet_v2
+
+    # Expansion, output channels, blocks, stride.
+    narrow = dict(num_classes=10, width_mult=0.25, inverted_residual_setting=[[1, 16, 1, 1], [6, 24, 2, 2]])
+    return image_classifier(mobilenet_v2() if full else MobileNetV2(**narrow), 224 if full else 32)
+
+
+@network
 def mobilenet_v3_large(full, attention):
     from torchvision.models import MobileNetV3, mobilenet_v3_large
     from torchvision.models.mobilenetv3 import InvertedResidualConfig

@@ -5,7 +5,7 @@ use super::{Failure, Outcome};
 use crate::ort::Level;
 use crate::statistics::Statistics;
 use anyhow::anyhow;
-use sardonyx_runtime::{Session, StepProfile};
+use sardonyx_runtime::{DeviceBuffer, DeviceInput, DeviceOutput, Session, StepProfile};
 use sardonyx_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -20,6 +20,9 @@ struct Report {
     load: f64,
     first_run: f64,
     run: Statistics,
+    /// Of a GPU: runs whose inputs and outputs stay in its memory, each until the GPU has finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    on_device: Option<Statistics>,
     /// Runs per second at the median.
     throughput: f64,
     /// Highest resident memory of this process, in bytes; 0 where the system does not tell.
@@ -55,6 +58,7 @@ pub(super) fn perf(args: &Perf) -> Outcome {
     let first_run = start.elapsed().as_secs_f64();
     let (ours, theirs) = measure(args, &loaded, &mut session, &inputs)?;
     let run = Statistics::of(&ours);
+    let on_device = measure_on_device(args, &mut session, &inputs)?;
     let onnx_runtime = (!theirs.is_empty()).then(|| Statistics::of(&theirs));
     let kernels =
         if args.per_op { profile(&mut session, &inputs, run.runs.clamp(1, 20))? } else { Vec::new() };
@@ -65,6 +69,7 @@ pub(super) fn perf(args: &Perf) -> Outcome {
         load: loaded.seconds,
         first_run,
         run,
+        on_device,
         throughput: 1.0 / run.median,
         peak_memory: common::peak_memory(),
         onnx_runtime,
@@ -103,11 +108,7 @@ fn measure(
         }
     }
     let began = Instant::now();
-    let more = |done: usize| match args.iterations {
-        Some(n) => done < n.max(1),
-        None => done < 3 || began.elapsed().as_secs_f64() < args.duration,
-    };
-    while more(ours.len()) {
+    while more(args, ours.len(), began) {
         let start = Instant::now();
         common::run_session(session, inputs)?;
         ours.push(start.elapsed().as_secs_f64());
@@ -118,6 +119,56 @@ fn measure(
         }
     }
     Ok((ours, theirs))
+}
+
+/// Whether another run is measured.
+fn more(args: &Perf, done: usize, began: Instant) -> bool {
+    match args.iterations {
+        Some(n) => done < n.max(1),
+        None => done < 3 || began.elapsed().as_secs_f64() < args.duration,
+    }
+}
+
+/// Times of runs whose inputs and outputs stay in the memory of the session's GPU; none on a CPU.
+fn measure_on_device(
+    args: &Perf,
+    session: &mut Session,
+    inputs: &[(String, Tensor)],
+) -> Result<Option<Statistics>, Failure> {
+    let device = session.device().clone();
+    if device.as_gpu().is_none() {
+        return Ok(None);
+    }
+    let buffer = |size: usize| DeviceBuffer::new(&device, size).map_err(Failure::run);
+    let mut given = Vec::new();
+    for (_, tensor) in inputs {
+        let mut on_device = buffer(tensor.bytes().len())?;
+        on_device.upload(tensor.bytes()).map_err(Failure::run)?;
+        given.push(on_device);
+    }
+    let sizes: Vec<usize> = session.outputs().iter().map(|tensor| tensor.bytes().len()).collect();
+    let mut taken = sizes.into_iter().map(buffer).collect::<Result<Vec<_>, _>>()?;
+    let names: Vec<String> = session.program().outputs().iter().map(|port| port.name.clone()).collect();
+    let on_device: Vec<DeviceInput> = inputs
+        .iter()
+        .zip(&given)
+        .map(|((name, t), buffer)| DeviceInput { name, dtype: t.dtype(), shape: t.shape(), buffer })
+        .collect();
+    let mut outputs: Vec<DeviceOutput> =
+        names.iter().zip(&mut taken).map(|(name, buffer)| DeviceOutput { name, buffer }).collect();
+    let mut run = || -> Result<f64, Failure> {
+        let start = Instant::now();
+        session.run_device(&[], &on_device, &mut outputs).map_err(Failure::run)?;
+        Ok(start.elapsed().as_secs_f64())
+    };
+    for _ in 0..args.warmup.max(3) {
+        run()?;
+    }
+    let (began, mut times) = (Instant::now(), Vec::new());
+    while more(args, times.len(), began) {
+        times.push(run()?);
+    }
+    Ok(Some(Statistics::of(&times)))
 }
 
 /// The mean time of each step over some runs, longest first.
@@ -165,6 +216,9 @@ fn print(r: &Report) {
         table.add_row(cells);
     };
     row("sardonyx", &r.run);
+    if let Some(on_device) = &r.on_device {
+        row("sardonyx, inputs and outputs on the device", on_device);
+    }
     if let Some(o) = &r.onnx_runtime {
         row("ONNX Runtime", o);
     }
