@@ -61,6 +61,9 @@ INLINE void arrive() {
 template <typename T, int lines, int length, int vector, int threads>
 struct Tile {
     static constexpr int stride = length + 16 / (int)sizeof(T), elements = lines * stride;
+    static constexpr int line = stride;
+    // Where element (i, j) stands.
+    static INLINE int at(int i, int j) { return i * stride + j; }
     // The packets of a thread are one below the other: `apart` lines from each other.
     static constexpr int across = length / vector, apart = threads < across ? 1 : threads / across;
     static constexpr int packets = (lines + apart - 1) / apart;

@@ -19,8 +19,10 @@ struct Swizzled {
     static_assert(sizeof(T) == 2 && length % 64 == 0 && lines % 8 == 0, "whole columns of 8 lines");
     // Where element (i, j) stands.
     static INLINE int at(int i, int j) { return j / 64 * (lines * 64) + i * 64 + ((j / 8 ^ i) % 8 * 8 | j % 8); }
-    // Threads that copy a line, lines that are copied at once.
-    static constexpr int across = length / 8, apart = threads / across;
+    // Threads that copy a line, lines that are copied at once, and how often a thread copies.
+    static constexpr int across = length / 8, apart = threads / across, packets = lines / apart;
+    // Elements from a line to the one that is a multiple of 8 further, divided by that.
+    static constexpr int line = 64;
     static_assert(threads % across == 0 && apart % 8 == 0 && lines % apart == 0, "packets of a thread are alike");
     // What a thread copies of tiles that follow each other; all that stays the same is computed once. Element
     // (i, j) of the tile is element (line + i, first + j) of the matrix, `pitch` elements between lines; zeros
@@ -41,7 +43,7 @@ struct Swizzled {
         INLINE void load(T* tile) const {
             const T* line = from;
 #pragma unroll
-            for (int p = 0; p < lines / apart; ++p) {
+            for (int p = 0; p < packets; ++p) {
                 copy<16>(tile + to + p * apart * 64, line, p * apart < lines_left && elements_left > 0);
                 line += gap;
             }
@@ -160,3 +162,88 @@ INLINE void multiply_tiles(Sums<N>& sums, const T* a, int row, const T* b, int t
     }
 #endif
 }
+
+// A tile of M by N results, K elements of the sums a stage, on `groups` warpgroups that take rows of it, as `Product`.
+template <typename Element, int M, int N, int K, int groups, bool a_along, bool b_along, typename TileA,
+          typename TileB>
+struct WarpgroupProduct {
+    static constexpr int rows = M / groups / 64, stage = TileA::elements + TileB::elements;
+    static_assert(K == 64 && rows * groups * 64 == M && N % 64 == 0, "warpgroups divide the tile");
+    Sums<N> sums[rows];
+    int thread, member, row;
+
+    INLINE WarpgroupProduct(int number) {
+        thread = number, member = thread % WARPGROUP, row = thread / WARPGROUP * rows * 64;
+#pragma unroll
+        for (int i = 0; i < rows; ++i)
+#pragma unroll
+            for (int v = 0; v < N / 2; ++v) sums[i].v[v] = 0;
+    }
+
+    // Of the stages, one is multiplied and one has a product that may not be done: the others are on their way.
+    template <int stages, typename WalkA, typename WalkB>
+    INLINE void run(Element* memory, WalkA& a, WalkB& b, int steps) {
+        constexpr int ahead = stages - 2;
+        static_assert(ahead >= 1, "a stage is on its way");
+        const auto load_stage = [&](Element* to) INLINED {
+            a.load(to);
+            b.load(to + TileA::elements);
+            a.next(), b.next();
+        };
+        // Beyond the last step, zeros are copied.
+#pragma unroll
+        for (int s = 0; s < ahead; ++s) {
+            load_stage(memory + s * stage);
+            commit();
+        }
+        int at = 0, to = ahead;
+#pragma unroll 1
+        for (int s = 0; s < steps; ++s) {
+            arrive<ahead - 1>();
+            publish();
+            // Behind it, everyone's products of all stages but the last are done, and this stage is there.
+            barrier();
+            const Element* const from = memory + at * stage;
+            open_products();
+#pragma unroll
+            for (int i = 0; i < rows; ++i)
+                multiply_tiles<Element, N, K, a_along, b_along, TileA, TileB>(sums[i], from, row + i * 64,
+                                                                              from + TileA::elements, member);
+            commit_products();
+            if (s + ahead < steps) load_stage(memory + to * stage);
+            commit();
+            finish_products<1>();
+            at = at + 1 == stages ? 0 : at + 1;
+            to = to + 1 == stages ? 0 : to + 1;
+        }
+        finish_products<0>();
+    }
+
+    // Calls `store(row, column, first, apart)` for all packets of results, in strips of 64 columns; the last products of
+    // others may still read the stages.
+    template <int packet, bool down, typename F>
+    INLINE void leave(void* memory, const F& store) {
+        typedef Strip<64, packet, down> Room;
+        const int lane = thread % SARDONYX_WAVE, first = member / SARDONYX_WAVE * 16;
+        float* const strip = (float*)memory + thread / SARDONYX_WAVE * Room::elements;
+        barrier();
+#pragma unroll
+        for (int i = 0; i < rows; ++i) {
+            settle(sums[i]);
+#pragma unroll
+            for (int part = 0; part < N; part += 64) {
+#pragma unroll
+                for (int v = part / 2; v < part / 2 + 32; ++v)
+                    strip[(Sums<N>::row(member, v) - first) * Room::stride + Sums<N>::column(member, v) - part] =
+                        sums[i].v[v];
+                wave_barrier();
+                Room::template drain<SARDONYX_WAVE>(strip, lane, [&](int y, int x, const float* from) INLINED {
+                    store(row + i * 64 + first + y, part + x, from, Room::apart);
+                });
+                wave_barrier();
+            }
+        }
+    }
+    // Bytes that `leave` needs.
+    static constexpr int leave_bytes = groups * 4 * Strip<64, 1, false>::elements * 4;
+};

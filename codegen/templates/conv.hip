@@ -24,10 +24,18 @@ constexpr bool DOWN = false;
 #define CONV_EPILOGUE(z, i, j, from, apart) narrow(*(from), p2[(i) * OUT + (j)])
 #endif
 
-constexpr int THREADS = WAVES_M * WAVES_N * WAVES_K * SARDONYX_WAVE, DEPTH = KD * KH * KW * IN;
+constexpr int DEPTH = KD * KH * KW * IN;
+#if defined(WARPGROUPS)
+constexpr int THREADS = WARPGROUPS * WARPGROUP;
+typedef Swizzled<Element, BLOCK_M, BLOCK_K, THREADS> TileX;
+typedef Swizzled<Element, BLOCK_N, BLOCK_K, THREADS> TileW;
+typedef WarpgroupProduct<Element, BLOCK_M, BLOCK_N, BLOCK_K, WARPGROUPS, true, true, TileX, TileW> Block;
+#else
+constexpr int THREADS = WAVES_M * WAVES_N * WAVES_K * SARDONYX_WAVE;
 typedef Tile<Element, CHANNELS ? BLOCK_M : BLOCK_K, CHANNELS ? BLOCK_K : BLOCK_M, X_VECTOR, THREADS> TileX;
 typedef Tile<Element, BLOCK_N, BLOCK_K, W_VECTOR, THREADS> TileW;
-typedef Product<Element, BLOCK_M, BLOCK_N, BLOCK_K, WAVES_M, WAVES_N, WAVES_K, CHANNELS, true, TileX, TileW> Sums;
+typedef Product<Element, BLOCK_M, BLOCK_N, BLOCK_K, WAVES_M, WAVES_N, WAVES_K, CHANNELS, true, TileX, TileW> Block;
+#endif
 
 struct Weights : TileW::Walk {
     INLINE Weights(const Element* w, i64_t channel, int thread)
@@ -58,32 +66,53 @@ struct Pixel {
     }
 };
 
-// Neighbourhoods, a line for each pixel.
+// Neighbourhoods, a line for each pixel. Where the channels are whole stages, all of a stage are seen through one tap.
 struct ByChannels {
+    static constexpr bool whole = IN % BLOCK_K == 0;
     const Element* x;
     const Field& f;
     Pixel pixels[TileX::packets];
-    int to, k;
-    INLINE ByChannels(const Element* from, const Field& field, i64_t first, int thread) : x(from), f(field) {
+    // Of whole stages: where the pixels' elements of this tap begin, and which are inside.
+    const Element* from[TileX::packets];
+    u32_t inside;
+    int to, k, channel;
+    INLINE ByChannels(const Element* first_x, const Field& field, i64_t first, int thread) : x(first_x), f(field) {
         const int i = thread / TileX::across;
-        k = thread % TileX::across * X_VECTOR;
-        to = BLOCK_M >= TileX::apart || i < BLOCK_M ? i * TileX::stride + k : -1;
+        k = channel = thread % TileX::across * X_VECTOR;
+        to = BLOCK_M >= TileX::apart || i < BLOCK_M ? TileX::at(i, k) : -1;
 #pragma unroll
         for (int p = 0; p < TileX::packets; ++p) pixels[p] = Pixel(f, first + i + p * TileX::apart);
+        if (whole) look_through(0);
+    }
+    INLINE void look_through(int tap) {
+        inside = 0;
+#pragma unroll
+        for (int p = 0; p < TileX::packets; ++p) {
+            i64_t place;
+            const bool sees = pixels[p].see(f, tap, place) && tap < KD * KH * KW;
+            from[p] = x + (sees ? place : 0);
+            inside |= (u32_t)sees << p;
+        }
     }
     INLINE void load(Element* tile) const {
         if (BLOCK_M < TileX::apart && to < 0) return;
         const int tap = k / IN;
-        const i64_t channel = k % IN * f.channel;
 #pragma unroll
         for (int p = 0; p < TileX::packets; ++p) {
             i64_t place;
-            const bool inside = pixels[p].see(f, tap, place) && k < DEPTH;
-            copy<X_VECTOR * (int)sizeof(Element)>(tile + to + p * TileX::apart * TileX::stride,
-                                                  x + (inside ? place + channel : 0), inside);
+            const bool sees = whole ? inside >> p & 1 : pixels[p].see(f, tap, place) && k < DEPTH;
+            const Element* const at =
+                whole ? from[p] + channel * f.channel : x + (sees ? place + k % IN * f.channel : 0);
+            copy<X_VECTOR * (int)sizeof(Element)>(tile + to + p * TileX::apart * TileX::line, at, sees);
         }
     }
-    INLINE void next() { k += BLOCK_K; }
+    INLINE void next() {
+        k += BLOCK_K, channel += BLOCK_K;
+        if (whole && channel >= IN) {
+            channel -= IN;
+            look_through(k / IN);
+        }
+    }
 };
 
 // Neighbourhoods, a line for each place of the sum; a thread gathers for one pixel.
@@ -94,7 +123,7 @@ struct ByPixels {
     int to, k;
     INLINE ByPixels(const Element* from, const Field& field, i64_t first, int thread) : x(from), f(field) {
         k = thread / TileX::across;
-        to = BLOCK_K >= TileX::apart || k < BLOCK_K ? k * TileX::stride + thread % TileX::across : -1;
+        to = BLOCK_K >= TileX::apart || k < BLOCK_K ? TileX::at(k, thread % TileX::across) : -1;
         pixel = Pixel(f, first + thread % TileX::across);
     }
     INLINE void load(Element* tile) const {
@@ -112,7 +141,7 @@ struct ByPixels {
             if (inside) held[p] = x[other + at % IN * f.channel];
         }
 #pragma unroll
-        for (int p = 0; p < TileX::packets; ++p) tile[to + p * TileX::apart * TileX::stride] = held[p];
+        for (int p = 0; p < TileX::packets; ++p) tile[to + p * TileX::apart * TileX::line] = held[p];
     }
     INLINE void next() { k += BLOCK_K; }
 };
@@ -128,8 +157,8 @@ struct Gathered<false> {
 
 BLOCK_KERNEL(THREADS) KERNEL_NAME(CONV_PARAMETERS) {
     const Field f = CONV_FIELD;
-    constexpr int bytes = STAGES * Sums::stage * (int)sizeof(Element);
-    SHARED_MEMORY(memory, bytes > Sums::leave_bytes ? bytes : Sums::leave_bytes);
+    constexpr int bytes = STAGES * Block::stage * (int)sizeof(Element);
+    SHARED_MEMORY(memory, bytes > Block::leave_bytes ? bytes : Block::leave_bytes);
     const i64_t pixels = f.images * f.od * f.oh * f.ow;
     const int thread = (int)thread_index(), tiles_n = (OUT + BLOCK_N - 1) / BLOCK_N;
     const int tiles_m = (int)((pixels + BLOCK_M - 1) / BLOCK_M);
@@ -138,7 +167,7 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(CONV_PARAMETERS) {
     const i64_t row = (i64_t)(tile / tiles_n) * BLOCK_M, column = (i64_t)(tile % tiles_n) * BLOCK_N;
     Gathered<CHANNELS>::Walk x(CONV_FIRST + z * IN * f.channel, f, row, thread);
     Weights w(CONV_SECOND + (i64_t)z * OUT * DEPTH, column, thread);
-    Sums sums(thread);
+    Block sums(thread);
     sums.run<STAGES>((Element*)memory, x, w, (DEPTH + BLOCK_K - 1) / BLOCK_K);
     sums.leave<PACKET, DOWN>(memory, [&](int y, int x, const float* from, int apart) INLINED {
         const i64_t i = row + y, j = column + x;

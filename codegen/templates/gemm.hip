@@ -1,6 +1,6 @@
 // A batched matrix product with an epilogue: out[z, i, j] = f(sum over k of a[z, i, k] * b[z, k, j], ...).
 //
-// Every block computes a tile of the result, its waves parts of it. One stride of each operand is 1. The
+// Every block computes a tile of the result, its waves, or with WARPGROUPS (sm_90) so many warpgroups, parts of it. One stride of each operand is 1. The
 // instantiation gives the sizes, strides and the epilogue; what stands here makes the text valid alone.
 #ifndef GEMM_PARAMETERS
 #define GEMM_PARAMETERS const F16 *p0, const F16 *p1, F16 *p2, i64_t M
@@ -22,10 +22,17 @@ constexpr bool DOWN = false;
 #define GEMM_EPILOGUE(z, i, j, from, apart) narrow(*(from), p2[(i) * N + (j)])
 #endif
 
+#if defined(WARPGROUPS)
+constexpr int THREADS = WARPGROUPS * WARPGROUP;
+typedef Swizzled<Element, A_ALONG ? BLOCK_M : BLOCK_K, A_ALONG ? BLOCK_K : BLOCK_M, THREADS> TileA;
+typedef Swizzled<Element, B_ALONG ? BLOCK_N : BLOCK_K, B_ALONG ? BLOCK_K : BLOCK_N, THREADS> TileB;
+typedef WarpgroupProduct<Element, BLOCK_M, BLOCK_N, BLOCK_K, WARPGROUPS, A_ALONG, B_ALONG, TileA, TileB> Block;
+#else
 constexpr int THREADS = WAVES_M * WAVES_N * WAVES_K * SARDONYX_WAVE;
 typedef Tile<Element, A_ALONG ? BLOCK_M : BLOCK_K, A_ALONG ? BLOCK_K : BLOCK_M, A_VECTOR, THREADS> TileA;
 typedef Tile<Element, B_ALONG ? BLOCK_N : BLOCK_K, B_ALONG ? BLOCK_K : BLOCK_N, B_VECTOR, THREADS> TileB;
-typedef Product<Element, BLOCK_M, BLOCK_N, BLOCK_K, WAVES_M, WAVES_N, WAVES_K, A_ALONG, B_ALONG, TileA, TileB> Sums;
+typedef Product<Element, BLOCK_M, BLOCK_N, BLOCK_K, WAVES_M, WAVES_N, WAVES_K, A_ALONG, B_ALONG, TileA, TileB> Block;
+#endif
 
 // The tiles of an operand in the order of the sum.
 template <typename Tile, bool along>
@@ -38,8 +45,8 @@ struct Along : Tile::Walk {
 
 BLOCK_KERNEL(THREADS) KERNEL_NAME(GEMM_PARAMETERS) {
     GEMM_SIZES;
-    constexpr int bytes = STAGES * Sums::stage * (int)sizeof(Element);
-    SHARED_MEMORY(memory, bytes > Sums::leave_bytes ? bytes : Sums::leave_bytes);
+    constexpr int bytes = STAGES * Block::stage * (int)sizeof(Element);
+    SHARED_MEMORY(memory, bytes > Block::leave_bytes ? bytes : Block::leave_bytes);
     const int thread = (int)thread_index();
     // Blocks go down 8 tiles before they move right, so that those that run together share operands.
     const int tiles_m = (int)((M + BLOCK_M - 1) / BLOCK_M), tiles_n = (int)((N + BLOCK_N - 1) / BLOCK_N);
@@ -50,7 +57,7 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(GEMM_PARAMETERS) {
 
     Along<TileA, A_ALONG> a(GEMM_FIRST + GEMM_A(z), A_PITCH, row, M, K, thread);
     Along<TileB, B_ALONG> b(GEMM_SECOND + GEMM_B(z), B_PITCH, column, N, K, thread);
-    Sums sums(thread);
+    Block sums(thread);
     sums.run<STAGES>((Element*)memory, a, b, (int)((K + BLOCK_K - 1) / BLOCK_K));
     sums.leave<PACKET, DOWN>(memory, [&](int y, int x, const float* from, int apart) INLINED {
         const i64_t i = row + y, j = column + x;

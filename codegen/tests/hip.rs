@@ -190,6 +190,38 @@ fn kernels_equal_the_reference() {
     assert!(wrong.is_empty(), "{} failures:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// Convolutions that are large enough for warpgroups, of images with their channels side by side.
+const LARGE: &str = "graph(%x: f16[3,56,56,64], %w: f16[128,64,2,2], %v: f16[128], %y: f16[3,56,56,8], %u: f16[128,8,3,3]) {
+  %turned = transpose(%x) {perm=[0, 3, 1, 2]}
+  %0 = fused(%turned, %w, %v) : f16[3,128,57,57] body (%p0: f16[3,64,56,56], %p1: f16[128,64,2,2], %p2: f16[128]) {
+    %1 = conv(%p0, %p1, %p2) {strides=[1, 1], pads=[1, 1, 1, 1], dilations=[1, 1]}
+    %2 = relu(%1)
+    return %2
+  }
+  %also = transpose(%y) {perm=[0, 3, 1, 2]}
+  %1 = conv(%also, %u) {strides=[1, 1], pads=[1, 1, 1, 1], dilations=[1, 1]}
+  return %0, %1
+}";
+
+#[test]
+fn convolutions_of_warpgroups_equal_the_reference() {
+    if !host::has_clang() {
+        return;
+    }
+    let target = GpuSpec::named("cuda:sm_90").unwrap();
+    let graph = sardonyx_ir::text::parse(LARGE).unwrap();
+    let case = Case { name: "large".into(), graph, sizes: vec![Bindings::new()], tolerance: Some(0.02) };
+    let all = [lowered(&case, target)];
+    let (units, which) = units(&all);
+    let wide = |unit: &&Unit| hip::text(unit, target).contains("#define WARPGROUPS");
+    assert_eq!(units.iter().filter(wide).count(), 2);
+    let directory = directory("hip-warpgroups");
+    let loaded = host::load(&units, target, &directory);
+    let wrong = check(&case, &all[0], &loaded, &units, &which[0]);
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// Every kernel of the conformance graphs becomes a code object, for waves of 64 and of 32 lanes.
 #[test]
 fn kernels_compile_for_amd_gpus() {

@@ -315,8 +315,7 @@ fn the_text_is_valid_alone() {
         let text = format!("#define SARDONYX_HIP 1\n#define KERNEL_NAME kernel\n{text}");
         AMD.iter().for_each(|arch| drop(compile(&text, arch, &directory)));
     }
-    let warpgroups = ["device/warpgroup.hpp", "templates/gemm_warpgroup.hip"];
-    let warpgroups = read(&[&headers[..], &warpgroups[..]].concat());
+    let warpgroups = read(&[&headers[..], &["device/warpgroup.hpp", "templates/gemm.hip"]].concat());
     let text = format!("#define SARDONYX_CUDA 1\n#define KERNEL_NAME gemm\n{warpgroups}");
     nvrtc().compile(GpuSpec::named("cuda:sm_90").unwrap(), "alone", &text).unwrap();
     std::fs::remove_dir_all(&directory).unwrap();

@@ -40,7 +40,9 @@ pub(super) fn template(conv: &Conv, name: &str, gpu: &GpuSpec) -> Option<Templat
     let pixels = Dim::product(&conv.output) * &conv.batch;
     let (batch, n) = ([Dim::from(conv.groups)], Dim::from(conv.out_channels));
     let product = Product { batch: &batch, m: &pixels, n: &n, dtype: w.dtype };
-    let tile = Tile::choose(&product, gpu);
+    let whole = channels && x_vector == 8 && w_vector == 8;
+    let warpgroups = Tile::of_warpgroups(&product, gpu).filter(|_| whole);
+    let tile = warpgroups.unwrap_or_else(|| Tile::choose(&product, gpu));
     let mut dims = Dims::default();
     let mut text = geometry.constants();
     let _ = writeln!(text, "typedef {ty} Element;\nconstexpr bool CHANNELS = {channels};");
@@ -51,6 +53,7 @@ pub(super) fn template(conv: &Conv, name: &str, gpu: &GpuSpec) -> Option<Templat
         conv.groups, conv.in_channels, conv.out_channels
     );
     text += &tile.constants();
+    text += &warpgroups.map_or_else(String::new, |tile| tile.warpgroups());
     let _ = writeln!(text, "#define CONV_FIELD {}", geometry.field(&conv.x, &mut dims));
 
     let (count, down) = packets(&conv.epilogue, conv.output.last()?, &n);

@@ -1,4 +1,4 @@
-//! Matrix products on matrix units: `codegen/templates/gemm.hip`, and `gemm_warpgroup.hip` where `wgmma` serves.
+//! Matrix products on matrix units: `codegen/templates/gemm.hip`.
 use super::gemv;
 use super::text::{Dims, Packets, Store, element, parameters, signature};
 use super::tile::{Product, Tile};
@@ -8,16 +8,13 @@ use crate::unit::Template;
 use sardonyx_tensor::Dim;
 use std::fmt::Write;
 
-/// The device headers of both templates.
+/// The device headers of matrix products.
 pub(super) const HEADERS: &str = concat!(
     include_str!("../../device/matrix.hpp"),
     include_str!("../../device/stage.hpp"),
     include_str!("../../device/product.hpp")
 );
-/// The template for waves, and that for warpgroups with its device header.
-const WAVES: &str = include_str!("../../templates/gemm.hip");
-const WARPGROUPS: &str =
-    concat!(include_str!("../../device/warpgroup.hpp"), include_str!("../../templates/gemm_warpgroup.hip"));
+const TEXT: &str = include_str!("../../templates/gemm.hip");
 
 /// How an operand stands in memory: lines of neighbouring elements.
 pub(super) struct Lines {
@@ -67,6 +64,7 @@ pub(super) fn template(gemm: &Gemm, name: &str, gpu: &GpuSpec) -> Option<Templat
 
     let mut dims = Dims::default();
     let mut text = constants(gemm, &tile, &lines, &mut dims);
+    text += &warpgroups.map_or_else(String::new, |tile| tile.warpgroups());
     let _ = writeln!(text, "typedef {ty} Element;");
     let packets = Packets::of(&gemm.epilogue, &gemm.m, &gemm.n);
     let (rest, params) = operands(gemm, [a, b], packets, &mut dims)?;
@@ -75,7 +73,7 @@ pub(super) fn template(gemm: &Gemm, name: &str, gpu: &GpuSpec) -> Option<Templat
     let blocks = |size: &Dim, tile: i64| (size + Dim::from(tile - 1)).floor_div(tile);
     Some(Template {
         name: name.into(),
-        source: [HEADERS, &text, if warpgroups.is_some() { WARPGROUPS } else { WAVES }].concat(),
+        source: [HEADERS, &text, TEXT].concat(),
         params,
         dims: dims.0,
         grid: blocks(&gemm.m, tile.m) * blocks(&gemm.n, tile.n) * Dim::product(&gemm.batch),

@@ -47,6 +47,9 @@ const WARPGROUP_TILES: &[Tile] = &[
     Tile { m: 64, n: 128, k: 64, waves_m: 4, waves_n: 1, waves_k: 1, stages: 4 },
 ];
 
+/// What tiles of warpgroups need beside the device headers of matrix products.
+const WARPGROUP_HEADER: &str = include_str!("../../device/warpgroup.hpp");
+
 /// Rows taken for a number of rows that only the run knows, when a tile is chosen.
 const USUAL_ROWS: i64 = 512;
 
@@ -109,6 +112,11 @@ impl Tile {
         let strips = waves * 16 * (self.n / i64::from(self.waves_n) + 8) * 4;
         let bytes = (self.stages * (operand(self.m) + operand(self.n))).max(strips);
         u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
+    /// What the text says of a tile of warpgroups.
+    pub fn warpgroups(&self) -> String {
+        format!("#define WARPGROUPS {}\n{WARPGROUP_HEADER}", self.waves() / 4)
     }
 
     /// Waves of a block.
