@@ -93,6 +93,21 @@ struct Wgmma;
 #define SUM4(i) "+f"(c[i]), "+f"(c[i + 1]), "+f"(c[i + 2]), "+f"(c[i + 3])
 #define SUM16(i) SUM4(i), SUM4(i + 4), SUM4(i + 8), SUM4(i + 12)
 #define SUM64(i) SUM16(i), SUM16(i + 16), SUM16(i + 32), SUM16(i + 48)
+#define NUMBERS64 \
+    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, " \
+    "%20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define WGMMA64(T, name)                                                                                     \
+    template <bool a_along, bool b_along>                                                                     \
+    struct Wgmma<T, 64, a_along, b_along> {                                                                   \
+        static INLINE void step(float* c, u64_t a, u64_t b) {                                                 \
+            asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." name "." name " {" NUMBERS64           \
+                         "}, %32, %33, 1, 1, 1, %34, %35;"                                                 \
+                         : SUM16(0), SUM16(16)                                                                \
+                         : "l"(a), "l"(b), "n"(!a_along), "n"(!b_along));                                     \
+        }                                                                                                     \
+    };
+WGMMA64(F16, "f16")
+WGMMA64(Bf16, "bf16")
 #define NUMBERS128 \
     "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, " \
     "%20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, " \
@@ -217,6 +232,8 @@ struct WarpgroupProduct {
             to = to + 1 == stages ? 0 : to + 1;
         }
         finish_products<0>();
+        // Of few steps, zeros may still be on their way.
+        arrive<0>();
     }
 
     // Calls `store(row, column, first, apart)` for all packets of results, in strips of 64 columns; the last products of
