@@ -9,7 +9,7 @@ pub fn walk(shape: &[usize], strides: &[usize], base: usize) -> impl Iterator<It
 /// As [`walk`], with strides of either sign. Those of an axis of one element may be any.
 pub fn walk_signed(shape: &[usize], strides: &[isize], base: isize) -> impl Iterator<Item = isize> + use<> {
     let (shape, strides) = (shape.to_vec(), strides.to_vec());
-    let count: usize = shape.iter().product();
+    let count: usize = if shape.contains(&0) { 0 } else { shape.iter().product() };
     let mut index = vec![0; shape.len()];
     let mut offset = base;
     (0..count).map(move |_| {

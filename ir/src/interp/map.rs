@@ -261,11 +261,12 @@ fn integer(x: f64, t: DType) -> i128 {
 pub fn indices<'a>(from: &'a [usize], to: &'a [usize]) -> impl Iterator<Item = usize> + use<> {
     debug_assert_eq!(broadcast(&[from, to]), to);
     let lead = to.len() - from.len();
-    let mut stride = 1;
+    let mut stride = 1usize;
     let mut strides = vec![0; to.len()];
     for d in (0..from.len()).rev() {
         strides[lead + d] = if from[d] == 1 { 0 } else { stride };
-        stride *= from[d];
+        // What has no elements may have axes of any size.
+        stride = stride.saturating_mul(from[d]);
     }
     crate::index::walk(to, &strides, 0)
 }
