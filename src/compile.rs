@@ -9,6 +9,7 @@ use sardonyx_ir::rewrite::{Miss, Trace};
 use sardonyx_passes::{Driver, Timing};
 use sardonyx_runtime::Device;
 use sardonyx_tensor::DType;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// How a model is compiled.
@@ -143,6 +144,22 @@ pub fn generate(
     options: &Options,
     progress: Option<&(dyn Fn(Progress) + Sync)>,
 ) -> Result<(Vec<u8>, Report), CompileError> {
+    let mut bytes = Vec::new();
+    let report = generate_to(graph, name, options, progress, &mut bytes)?;
+    Ok((bytes, report))
+}
+
+/// As [`generate`], into a file or what else takes bytes: the program is never in memory as a whole.
+///
+/// # Errors
+/// As of [`compile`], and when writing fails.
+pub fn generate_to(
+    graph: &Graph,
+    name: &str,
+    options: &Options,
+    progress: Option<&(dyn Fn(Progress) + Sync)>,
+    out: &mut dyn Write,
+) -> Result<Report, CompileError> {
     let cache = options.cache.as_ref().map(Cache::new);
     let options = CompileOptions {
         model: name.to_string(),
@@ -154,5 +171,5 @@ pub fn generate(
         golden: None,
         progress,
     };
-    sardonyx_codegen::compile::compile(graph, &options)
+    sardonyx_codegen::compile::compile_to(graph, &options, out)
 }

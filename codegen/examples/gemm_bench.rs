@@ -278,7 +278,7 @@ fn gemm(target: &TargetSpec, m: i64, n: i64, k: i64, layout: Layout) -> Case {
         });
     }
     if matches!(layout, Layout::Constant | Layout::Quantized) {
-        args[1] = gemm.pack_b(&args[1], target).expect("known sizes should be packed");
+        args[1] = gemm.pack_b(&args[1], target).expect("known sizes should be packed").tensor();
     }
     let operations = 2.0 * (m * n * k) as f64;
     Case { name: format!("gemm {m}x{n}x{k}{name}"), nest: gemm.nest("gemm", target), args, operations }
@@ -313,7 +313,7 @@ fn conv(target: &TargetSpec, channels: i64, size: i64, out: i64, kernel: i64, st
     let taps = channels * kernel * kernel;
     let mut args =
         vec![tensor(channels * size * size), tensor(out * taps), tensor(out), tensor(out * output * output)];
-    args[1] = conv.pack(&args[1], target).expect("known sizes should be packed");
+    args[1] = conv.pack(&args[1], target).expect("known sizes should be packed").tensor();
     let operations = 2.0 * (taps * out * output * output) as f64;
     let name = format!("conv {kernel}x{kernel}/{stride} {channels}->{out} {size}");
     Case { name, nest: conv.nest("conv", target), args, operations }

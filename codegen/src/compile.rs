@@ -1,4 +1,4 @@
-//! Compilation: a graph in, the bytes of a program file out.
+//! Compilation: a graph in, a program file out.
 use crate::emit;
 use crate::kernel::Kernel;
 use crate::lower::{self, Lowered, Unsupported};
@@ -6,11 +6,13 @@ use crate::plan::{self, Plan};
 use crate::target::{GpuSpec, Target, TargetSpec};
 use crate::toolchain::{self, Options, ToolchainError, cache::Cache, gpu::Tools};
 use crate::unit::Unit;
+use crate::weight::Weight;
 use sardonyx_ir::{Graph, Op};
 use sardonyx_runtime::manifest::{Constraint, Place, Port};
 use sardonyx_runtime::{Error as ProgramError, ProgramBuilder};
 use sardonyx_tensor::{Dim, Tensor};
 use std::fmt;
+use std::io::Write;
 
 /// How to compile.
 #[derive(Default)]
@@ -164,6 +166,17 @@ pub fn kernels(graph: &Graph, target_name: &str) -> Result<Vec<KernelText>, Comp
 
 /// Compiles a graph; the bytes of the program file. The same graph and options give the same bytes.
 pub fn compile(graph: &Graph, options: &CompileOptions<'_>) -> Result<(Vec<u8>, Report), CompileError> {
+    let mut bytes = Vec::new();
+    let report = compile_to(graph, options, &mut bytes)?;
+    Ok((bytes, report))
+}
+
+/// As [`compile`], into a file or what else takes bytes: the program is never in memory as a whole.
+pub fn compile_to(
+    graph: &Graph,
+    options: &CompileOptions<'_>,
+    out: &mut dyn Write,
+) -> Result<Report, CompileError> {
     let progress = |p| options.progress.iter().for_each(|f| f(p));
     let mut report = Report::default();
     let mut lowered: Vec<(Target, Lowered)> = Vec::new();
@@ -188,9 +201,12 @@ pub fn compile(graph: &Graph, options: &CompileOptions<'_>) -> Result<(Vec<u8>, 
         let weights: Vec<usize> = weights
             .iter()
             .map(|&w| {
-                let (name, tensor) = &one.weights[w];
-                report.weights += tensor.bytes().len();
-                builder.weight(name, tensor.dtype(), tensor.shape(), tensor.bytes())
+                let (name, weight) = &one.weights[w];
+                report.weights += weight.bytes();
+                match weight {
+                    Weight::Tensor(t) => builder.weight(name, t.dtype(), t.shape(), t.bytes()),
+                    Weight::Made(m) => builder.made_weight(name, m.dtype(), m.shape(), move || m.tensor()),
+                }
             })
             .collect();
         for buffer in &mut program.buffers {
@@ -217,7 +233,8 @@ pub fn compile(graph: &Graph, options: &CompileOptions<'_>) -> Result<(Vec<u8>, 
     if let Some(golden) = &options.golden {
         add_golden(&mut builder, golden);
     }
-    Ok((builder.to_bytes()?, report))
+    builder.write(out)?;
+    Ok(report)
 }
 
 /// Keeps the text of every launch's loops and code.

@@ -11,3 +11,4 @@ pub mod target;
 pub mod template;
 pub mod toolchain;
 pub mod unit;
+pub mod weight;

@@ -21,6 +21,7 @@ pub use view::View;
 use crate::kernel::Kernel;
 use crate::target::Target;
 use crate::unit::Unit;
+use crate::weight::{Made, Weight};
 use sardonyx_ir::{Graph, NodeId, Op, Origin, Type, Value as Wire};
 use sardonyx_runtime::manifest::{Buffer, BufferIndex, Launch, Place, Step};
 use sardonyx_tensor::{DType, Dim, Tensor};
@@ -50,7 +51,7 @@ pub struct Lowered {
     /// The buffers.
     pub buffers: Vec<Buffer>,
     /// Constant tensors with their names.
-    pub weights: Vec<(String, Tensor)>,
+    pub weights: Vec<(String, Weight)>,
     /// What a run does.
     pub steps: Vec<Step>,
     /// The names of ONNX nodes.
@@ -225,17 +226,29 @@ impl Lowerer<'_> {
         if let Some(&buffer) = self.constants.get(&key).filter(|_| !tensor.is_empty()) {
             return buffer;
         }
-        let ty = Type::new(tensor.dtype(), tensor.shape().iter().map(|&n| n as i64));
-        self.out.weights.push((name.to_string(), tensor.clone()));
-        let buffer = self.buffer(Place::Weight(self.out.weights.len() - 1), &ty);
+        let buffer = self.weight(name, tensor.into());
         self.constants.insert(key, buffer);
         buffer
     }
 
-    /// The tensor in a buffer, if it is a constant.
+    /// The buffer of a constant in the layout that a kernel wants.
+    pub(crate) fn packed(&mut self, packed: Made) -> BufferIndex {
+        self.weight("packed", Weight::Made(packed))
+    }
+
+    fn weight(&mut self, name: &str, weight: Weight) -> BufferIndex {
+        let ty = Type::new(weight.dtype(), weight.shape().iter().map(|&n| n as i64));
+        self.out.weights.push((name.to_string(), weight));
+        self.buffer(Place::Weight(self.out.weights.len() - 1), &ty)
+    }
+
+    /// The tensor in a buffer, if it is a constant of the graph.
     pub(crate) fn tensor(&self, buffer: BufferIndex) -> Option<&Tensor> {
         match self.out.buffers[buffer].place {
-            Place::Weight(w) => Some(&self.out.weights[w].1),
+            Place::Weight(w) => match &self.out.weights[w].1 {
+                Weight::Tensor(tensor) => Some(tensor),
+                Weight::Made(_) => None,
+            },
             _ => None,
         }
     }

@@ -72,7 +72,7 @@ impl Run<'_> {
         let size = self.size(buffer);
         let first = match place {
             Place::Input(k) => self.inputs[k].bytes().to_vec(),
-            Place::Weight(w) => self.lowered.weights[w].1.bytes().to_vec(),
+            Place::Weight(w) => self.lowered.weights[w].1.tensor().bytes().to_vec(),
             _ => vec![0xa5; size],
         };
         let memory = self.memory.entry(buffer).or_insert_with(|| {

@@ -5,10 +5,12 @@ use super::{Failure, Outcome};
 use crate::compile::{self, Optimized, Options};
 use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
-use sardonyx_codegen::compile::{Progress, Report};
+use sardonyx_codegen::compile::{CompileError, Progress, Report};
 use sardonyx_ir::Graph;
+use sardonyx_runtime::Error as ProgramError;
 use serde::Serialize;
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::time::Instant;
 
@@ -17,7 +19,7 @@ use std::time::Instant;
 struct Summary<'a> {
     model: String,
     program: String,
-    size: usize,
+    size: u64,
     seconds: f64,
     nodes: usize,
     rewrites: usize,
@@ -44,17 +46,17 @@ pub(super) fn compile(args: &Compile) -> Outcome {
         }
         Progress::Packing => bar.set_message("packing"),
     };
-    let (bytes, report) = compile::generate(&optimized.graph, &model.name, &options, Some(&progress))
-        .map_err(Failure::compile)?;
+    let report = write_atomically(&args.output, |file| {
+        compile::generate_to(&optimized.graph, &model.name, &options, Some(&progress), file)
+    })?;
     bar.finish_and_clear();
-    write_atomically(&args.output, &bytes)?;
     if let [stage, dir] = args.emit.as_slice() {
         emit(stage, Path::new(dir), &optimized.graph, &options)?;
     }
     let summary = Summary {
         model: args.model.display().to_string(),
         program: args.output.display().to_string(),
-        size: bytes.len(),
+        size: std::fs::metadata(&args.output).map_or(0, |m| m.len()),
         seconds: start.elapsed().as_secs_f64(),
         nodes: optimized.graph.len(),
         rewrites: optimized.rewrites,
@@ -104,14 +106,26 @@ fn progress_bar() -> ProgressBar {
 }
 
 /// Writes the whole file or none of it.
-fn write_atomically(path: &Path, bytes: &[u8]) -> Outcome {
+fn write_atomically(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<Report, CompileError>,
+) -> Result<Report, Failure> {
+    let failed = |e: std::io::Error| Failure::Run(anyhow!("{}: {e}", path.display()));
     let temporary = path.with_extension(format!("sdx.{}.tmp", std::process::id()));
-    let written = std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, path));
-    written.map_err(|e| {
-        // Nothing is left behind if the temporary file was not made either.
+    let mut file = BufWriter::new(File::create(&temporary).map_err(failed)?);
+    let result = write(&mut file).map_err(|e| match e {
+        CompileError::Program(ProgramError::Io { source, .. }) => failed(source),
+        e => Failure::compile(e),
+    });
+    let result = result.and_then(|report| {
+        file.flush().and_then(|()| std::fs::rename(&temporary, path)).map_err(failed)?;
+        Ok(report)
+    });
+    if result.is_err() {
+        // Nothing is left behind; that it cannot be removed is no worse than what went wrong.
         let _ = std::fs::remove_file(&temporary);
-        Failure::Run(anyhow!("{}: {e}", path.display()))
-    })
+    }
+    result
 }
 
 /// Writes one stage of the compilation as files for reading.
@@ -149,6 +163,6 @@ fn print(s: &Summary) {
     }
     println!("{r}");
     let mib = |n: usize| common::mebibytes(n as u64);
-    let (size, weights, code) = (mib(s.size), mib(r.weights), mib(r.code));
+    let (size, weights, code) = (common::mebibytes(s.size), mib(r.weights), mib(r.code));
     println!("{}: {size} (weights {weights}, code {code}) in {:.2} s", s.program, s.seconds);
 }

@@ -4,7 +4,9 @@ use super::recurrent::Recurrent;
 use crate::nests::recurrent::Product;
 use crate::nests::tile::{VectorUnit, ceil_div};
 use crate::target::TargetSpec;
+use crate::weight::Made;
 use sardonyx_tensor::{DType, Dim, Tensor};
+use std::sync::Arc;
 
 /// A dimension of a matrix that is packed: its size, and the distance of its elements.
 #[derive(Clone, Copy)]
@@ -26,7 +28,7 @@ impl Axis {
 impl Gemm {
     /// Lays out a constant `b` in panels of columns: the tensor that takes its place, or `None` where sizes
     /// are not known or it is packed already.
-    pub fn pack_b(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Tensor> {
+    pub fn pack_b(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Made> {
         let Operand::Strided(access) = self.b.clone() else { return None };
         let (wide, depth) = (
             Axis::of(&self.n, &access.strides[self.batch.len() + 1])?,
@@ -40,7 +42,7 @@ impl Gemm {
     }
 
     /// Lays out a constant `a` in panels of rows; as [`Gemm::pack_b`].
-    pub fn pack_a(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Tensor> {
+    pub fn pack_a(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Made> {
         let Operand::Strided(access) = self.a.clone() else { return None };
         let (wide, depth) = (
             Axis::of(&self.m, &access.strides[self.batch.len()])?,
@@ -57,7 +59,7 @@ impl Gemm {
 impl Conv {
     /// Lays out constant weights in panels of output channels, for each group and phase: the tensor that
     /// takes their place, or `None` where they are packed already or, depthwise, better read as they are.
-    pub fn pack(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Tensor> {
+    pub fn pack(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Made> {
         if self.as_window().is_some() {
             return None;
         }
@@ -84,17 +86,24 @@ impl Conv {
                 list.into_iter().flat_map(|o| (0..axis.taps).map(move |u| place(o, tap(u)))).collect()
             })
         });
-        let depths: Vec<Vec<i64>> = depths.collect();
+        let depths: Vec<Arc<[i64]>> = depths.map(Into::into).collect();
         let offset = access.offset.known()?;
         let width = self.shape_with(VectorUnit::of(target), 1..=14).rows;
-        let columns = &columns(Axis { size: self.out_channels, stride: strides[1] }, width)[..];
+        let columns: Arc<[i64]> = columns(Axis { size: self.out_channels, stride: strides[1] }, width).into();
         let group = |g: i64| {
             let place = offset + g * strides[0];
-            depths.iter().map(move |depth| Matrix { place, depth, columns, width })
+            let columns = columns.clone();
+            depths.iter().map(move |depth| Matrix {
+                place,
+                depth: depth.clone(),
+                columns: columns.clone(),
+                width,
+            })
         };
-        let matrices: Vec<Matrix<'_>> = (0..self.groups).flat_map(group).collect();
-        let tensor = pack(constant, self.accumulator(), &matrices);
-        let phase = tensor.len() as i64 / matrices.len().max(1) as i64;
+        let matrices: Vec<Matrix> = (0..self.groups).flat_map(group).collect();
+        let count = matrices.len().max(1) as i64;
+        let tensor = pack(constant, self.accumulator(), matrices);
+        let phase = tensor.elements() as i64 / count;
         let strides = vec![phase * depths.len() as i64, phase];
         self.w = Operand::Packed(Panels { arg: access.arg, dtype: tensor.dtype(), width, strides });
         Some(tensor)
@@ -104,11 +113,11 @@ impl Conv {
 impl Recurrent {
     /// Lays out constant recurrent weights in panels, for each product of a step: the gates of the same
     /// hidden units side by side. The tensor takes their place; `None` where they are packed already.
-    pub fn pack(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Tensor> {
+    pub fn pack(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Made> {
         let Operand::Strided(access) = self.r.clone() else { return None };
         let strides = access.strides.iter().map(Dim::known).collect::<Option<Vec<i64>>>()?;
         let place = access.offset.known()?;
-        let depth = offsets(&[Axis { size: self.hidden, stride: strides[2] }]);
+        let depth: Arc<[i64]> = offsets(&[Axis { size: self.hidden, stride: strides[2] }]).into();
         let products = self.products(VectorUnit::of(target));
         let places = |p: &Product| -> Vec<i64> {
             let place = |(gate, unit): (i64, i64)| {
@@ -116,13 +125,9 @@ impl Recurrent {
             };
             p.columns(self.hidden).map(place).collect()
         };
-        let columns: Vec<Vec<i64>> = products.iter().map(places).collect();
-        let matrices: Vec<Matrix<'_>> = products
-            .iter()
-            .zip(&columns)
-            .map(|(p, columns)| Matrix { place, depth: &depth, columns, width: p.width() })
-            .collect();
-        let tensor = pack(constant, DType::F32, &matrices);
+        let matrix =
+            |p: &Product| Matrix { place, depth: depth.clone(), columns: places(p).into(), width: p.width() };
+        let tensor = pack(constant, DType::F32, products.iter().map(matrix).collect());
         let width = products[0].width();
         self.r = Operand::Packed(Panels { arg: access.arg, dtype: DType::F32, width, strides: vec![] });
         Some(tensor)
@@ -134,10 +139,10 @@ const ZERO: i64 = i64::MIN;
 
 /// A matrix in a tensor that becomes panels: where it begins, and how far from there its rows and columns
 /// stand. Columns fill whole panels.
-struct Matrix<'a> {
+struct Matrix {
     place: i64,
-    depth: &'a [i64],
-    columns: &'a [i64],
+    depth: Arc<[i64]>,
+    columns: Arc<[i64]>,
     width: i64,
 }
 
@@ -150,7 +155,7 @@ fn batched(
     depth: Axis,
     wide: Axis,
     width: i64,
-) -> Option<(Panels, Tensor)> {
+) -> Option<(Panels, Made)> {
     let outer =
         batch.iter().zip(&access.strides).map(|(d, s)| Axis::of(d, s)).collect::<Option<Vec<Axis>>>()?;
     let panels = ceil_div(wide.size, width) * width * depth.size;
@@ -160,22 +165,27 @@ fn batched(
         count *= axis.size;
     }
     let own: Vec<Axis> = outer.into_iter().filter(|axis| axis.stride != 0).collect();
-    let (depth, columns, offset) = (offsets(&[depth]), columns(wide, width), access.offset.known()?);
-    let matrix = |o: &i64| Matrix { place: offset + o, depth: &depth, columns: &columns, width };
-    let tensor = pack(constant, dtype, &offsets(&own).iter().map(matrix).collect::<Vec<_>>());
+    let offset = access.offset.known()?;
+    let (depth, columns): (Arc<[i64]>, Arc<[i64]>) = (offsets(&[depth]).into(), columns(wide, width).into());
+    let matrix =
+        |o: &i64| Matrix { place: offset + o, depth: depth.clone(), columns: columns.clone(), width };
+    let tensor = pack(constant, dtype, offsets(&own).iter().map(matrix).collect());
     Some((Panels { arg: access.arg, dtype, width, strides }, tensor))
 }
 
 /// Panels of matrices, one after the other.
-fn pack(constant: &Tensor, dtype: DType, matrices: &[Matrix<'_>]) -> Tensor {
-    let source = constant.cast(dtype);
+fn pack(constant: &Tensor, dtype: DType, matrices: Vec<Matrix>) -> Made {
     let elements: usize = matrices.iter().map(|m| m.depth.len() * m.columns.len()).sum();
-    let mut packed = Tensor::zeros(dtype, [elements]);
-    match dtype.size() {
-        8 => copy::<8>(source.bytes(), packed.bytes_mut(), matrices),
-        _ => copy::<4>(source.bytes(), packed.bytes_mut(), matrices),
-    }
-    packed
+    let constant = constant.clone();
+    Made::new(dtype, [elements], move || {
+        let source = constant.cast(dtype);
+        let mut packed = Tensor::zeros(dtype, [elements]);
+        match dtype.size() {
+            8 => copy::<8>(source.bytes(), packed.bytes_mut(), &matrices),
+            _ => copy::<4>(source.bytes(), packed.bytes_mut(), &matrices),
+        }
+        packed
+    })
 }
 
 /// The places of all elements of a box, the last axis fastest.
@@ -192,11 +202,11 @@ fn columns(wide: Axis, width: i64) -> Vec<i64> {
 }
 
 /// Copies elements of `S` bytes.
-fn copy<const S: usize>(from: &[u8], mut to: &mut [u8], matrices: &[Matrix<'_>]) {
+fn copy<const S: usize>(from: &[u8], mut to: &mut [u8], matrices: &[Matrix]) {
     for matrix in matrices {
         let width = matrix.width as usize;
         for columns in matrix.columns.chunks_exact(width) {
-            for &deep in matrix.depth {
+            for &deep in &*matrix.depth {
                 let (row, rest) = to.split_at_mut(width * S);
                 to = rest;
                 if deep == ZERO {

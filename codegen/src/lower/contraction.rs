@@ -195,11 +195,11 @@ impl Lowerer<'_> {
         if let Some(tensor) = self.tensor(call.args[b]).cloned()
             && let Some(packed) = self.target.cpu().and_then(|cpu| gemm.pack_b(&tensor, cpu))
         {
-            call.args[b] = self.constant("packed", &packed);
+            call.args[b] = self.packed(packed);
         } else if let Some(tensor) = self.tensor(call.args[a]).cloned()
             && let Some(packed) = self.target.cpu().and_then(|cpu| gemm.pack_a(&tensor, cpu))
         {
-            call.args[a] = self.constant("packed", &packed);
+            call.args[a] = self.packed(packed);
         }
         Ok((Kernel::Gemm(gemm), k * 2))
     }
@@ -270,7 +270,7 @@ impl Lowerer<'_> {
         if let Some(tensor) = self.tensor(call.args[w]).cloned()
             && let Some(packed) = self.target.cpu().and_then(|cpu| conv.pack(&tensor, cpu))
         {
-            call.args[w] = self.constant("packed", &packed);
+            call.args[w] = self.packed(packed);
         }
         let apart: i64 = if transposed { strides.iter().product::<i64>().max(1) } else { 1 };
         Ok((Kernel::Conv(conv), Dim::from(2 * taps * in_channels / apart)))

@@ -185,7 +185,7 @@ impl Lowerer<'_> {
         if let Some(tensor) = self.tensor(*r).cloned()
             && let Some(packed) = self.target.cpu().and_then(|cpu| kernel.pack(&tensor, cpu))
         {
-            *r = self.constant("packed", &packed);
+            *r = self.packed(packed);
         }
         self.launch(Kernel::Recurrent(kernel), op, args, &parts.results[0].ty, flops)
     }

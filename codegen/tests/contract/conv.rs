@@ -140,7 +140,7 @@ impl Sizes<'_> {
         for constant in [true, false] {
             let (mut args, mut conv) = (args.clone(), conv.clone());
             if constant && conv.as_window().is_none() {
-                args[1] = conv.pack(&args[1], &target()).unwrap();
+                args[1] = conv.pack(&args[1], &target()).unwrap().tensor();
             }
             let nest = conv.nest("conv", &target());
             let text = nest.to_string();

@@ -45,7 +45,8 @@ fn check_on(
     let mut packed = gemm.clone();
     for &c in constants {
         args[c] = if c == b.arg { packed.pack_b(&args[c], target) } else { packed.pack_a(&args[c], target) }
-            .unwrap();
+            .unwrap()
+            .tensor();
     }
     let nest = packed.nest("gemm", target);
     let text = nest.to_string();

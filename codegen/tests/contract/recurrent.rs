@@ -86,7 +86,7 @@ impl Case {
         let mut expected: Vec<Vec<f64>> = args.iter().map(Tensor::to_f64s).collect();
         (0..n).for_each(|sequence| self.reference(&layer, sequence, &mut expected, &bind));
         if constant {
-            args[1] = layer.pack(&args[1], &target()).unwrap();
+            args[1] = layer.pack(&args[1], &target()).unwrap().tensor();
         }
         let nest = layer.nest("recurrent", &target());
         run(nest, &bind, &mut args);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use sardonyx_tensor::DType;
+use sardonyx_tensor::{DType, Tensor};
 
 use super::{HEADER, MAGIC, PAGE, Program, check};
 use crate::error::{Error, Result};
@@ -26,18 +26,46 @@ pub struct ProgramBuilder<'a> {
     pool: Option<usize>,
 }
 
-#[derive(Debug)]
 enum Content<'a> {
     Borrowed(&'a [u8]),
     Owned(Vec<u8>),
+    /// Bytes that are made anew whenever they are needed, so that they are not kept; their number and sum.
+    Made(Box<dyn Fn() -> Tensor + 'a>, usize, blake3::Hash),
 }
 
 impl Content<'_> {
-    fn bytes(&self) -> &[u8] {
+    fn size(&self) -> usize {
         match self {
-            Content::Borrowed(bytes) => bytes,
-            Content::Owned(bytes) => bytes,
+            Content::Borrowed(bytes) => bytes.len(),
+            Content::Owned(bytes) => bytes.len(),
+            Content::Made(_, size, _) => *size,
         }
+    }
+
+    fn sum(&self) -> blake3::Hash {
+        match self {
+            Content::Borrowed(bytes) => blake3::hash(bytes),
+            Content::Owned(bytes) => blake3::hash(bytes),
+            Content::Made(_, _, sum) => *sum,
+        }
+    }
+
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Content::Borrowed(bytes) => out.write_all(bytes),
+            Content::Owned(bytes) => out.write_all(bytes),
+            Content::Made(make, size, _) => {
+                let tensor = make();
+                assert_eq!(tensor.bytes().len(), *size, "bug: other bytes were made");
+                out.write_all(tensor.bytes())
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Content<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{} bytes", self.size())
     }
 }
 
@@ -64,6 +92,24 @@ impl<'a> ProgramBuilder<'a> {
     /// As [`ProgramBuilder::weight`], for bytes that the compiler made.
     pub fn owned_weight(&mut self, name: &str, dtype: DType, shape: &[usize], bytes: Vec<u8>) -> usize {
         let place = if bytes.len() < SMALL { self.pooled(&bytes) } else { self.blob(Content::Owned(bytes)) };
+        self.add_weight(name, dtype, shape, place)
+    }
+
+    /// As [`ProgramBuilder::weight`], for bytes that are made now for their sum, and again when they are written:
+    /// in between they take no memory. `make` has to give the same tensor each time.
+    pub fn made_weight(
+        &mut self,
+        name: &str,
+        dtype: DType,
+        shape: &[usize],
+        make: impl Fn() -> Tensor + 'a,
+    ) -> usize {
+        let tensor = make();
+        let bytes = tensor.bytes();
+        let place = match bytes.len() < SMALL {
+            true => self.pooled(bytes),
+            false => self.blob(Content::Made(Box::new(make), bytes.len(), blake3::hash(bytes))),
+        };
         self.add_weight(name, dtype, shape, place)
     }
 
@@ -95,7 +141,7 @@ impl<'a> ProgramBuilder<'a> {
 
     /// The blob with this content.
     fn blob(&mut self, content: Content<'a>) -> (usize, u64) {
-        let sum = blake3::hash(content.bytes());
+        let sum = content.sum();
         let next = self.blobs.len();
         let place = *self.by_sum.entry((sum, false)).or_insert((next, 0));
         if place.0 == next {
@@ -128,8 +174,8 @@ impl<'a> ProgramBuilder<'a> {
         manifest.format = FORMAT;
         let mut offset = 0u64;
         for content in &self.blobs {
-            let size = content.bytes().len() as u64;
-            let sum = blake3::hash(content.bytes()).to_hex().to_string();
+            let size = content.size() as u64;
+            let sum = content.sum().to_hex().to_string();
             manifest.blobs.push(Blob { offset, size, blake3: sum });
             offset += size.next_multiple_of(PAGE as u64);
         }
@@ -157,8 +203,8 @@ impl<'a> ProgramBuilder<'a> {
             out.write_all(&json)?;
             pad(out, HEADER + json.len())?;
             for content in &self.blobs {
-                out.write_all(content.bytes())?;
-                pad(out, content.bytes().len())?;
+                content.write(out)?;
+                pad(out, content.size())?;
             }
             Ok(())
         };
