@@ -5,7 +5,7 @@
 use crate::graph::{Graph, NodeId};
 use crate::ops::Op;
 use sardonyx_tensor::Dim;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 impl Op {
     /// Whether a result may have symbols that the operands do not have.
@@ -54,5 +54,25 @@ fn collect(g: &Graph, id: NodeId, names: &mut BTreeSet<String>) {
     node.op.visit_dims(&mut |d| names.extend(d.symbols()));
     for (_, region) in node.op.regions() {
         region.nodes().for_each(|inner| collect(region, inner, names));
+    }
+}
+
+impl Graph {
+    /// Each node that makes symbols with each that uses them, in program order of the users: they come after
+    /// it, though no edge says so.
+    pub fn symbol_uses(&self) -> Vec<(NodeId, NodeId)> {
+        let makers = makers(self);
+        if makers.is_empty() {
+            return Vec::new();
+        }
+        let order = self.order();
+        let listed: HashSet<NodeId> = order.iter().copied().collect();
+        let mut uses = Vec::new();
+        for user in order {
+            let of: BTreeSet<NodeId> =
+                used(self, user).iter().filter_map(|s| makers.get(s).copied()).collect();
+            uses.extend(of.into_iter().filter(|m| *m != user && listed.contains(m)).map(|m| (m, user)));
+        }
+        uses
     }
 }

@@ -204,7 +204,7 @@ fn shares_outputs(r: &Regions, needed: &[usize], kind: &Kind, root: usize, both:
 /// Whether a use outside of `both` leads back into it: then it cannot be one kernel.
 fn reached(r: &Regions, needed: &[usize], root: usize, both: &BTreeSet<usize>) -> bool {
     let mut seen: HashSet<usize> = HashSet::new();
-    let outside = |n: usize| r.users(n).into_iter().filter(|u| !both.contains(u)).collect::<Vec<_>>();
+    let outside = |n: usize| r.followers(n).into_iter().filter(|u| !both.contains(u)).collect::<Vec<_>>();
     let mut stack: Vec<usize> = needed.iter().flat_map(|&n| outside(n)).collect();
     while let Some(n) = stack.pop() {
         let home = r.home(n);
@@ -212,7 +212,7 @@ fn reached(r: &Regions, needed: &[usize], root: usize, both: &BTreeSet<usize>) -
         if r.regions[home].nodes.first().is_none_or(|&m| m > root) || !seen.insert(home) {
             continue;
         }
-        for user in r.regions[home].nodes.iter().flat_map(|&m| r.users(m)) {
+        for user in r.regions[home].nodes.iter().flat_map(|&m| r.followers(m)) {
             if both.contains(&user) {
                 return true;
             }

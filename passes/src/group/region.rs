@@ -119,17 +119,28 @@ pub(super) struct Regions<'g> {
     home: Vec<usize>,
     pub regions: Vec<Region>,
     outputs: HashSet<NodeId>,
+    /// For nodes that make symbols, the places of those that use them.
+    symbol_users: HashMap<usize, Vec<usize>>,
+    /// The other way round.
+    symbol_makers: HashMap<usize, Vec<usize>>,
 }
 
 impl<'g> Regions<'g> {
     /// Every node in a region of its own.
     pub(super) fn new(g: &'g Graph) -> Regions<'g> {
         let order = g.order();
-        let place = order.iter().enumerate().map(|(i, &id)| (id, i)).collect();
+        let place: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, &id)| (id, i)).collect();
         let alone = |(i, &id): (usize, &NodeId)| Region { nodes: BTreeSet::from([i]), kind: kind(g, id) };
         let regions = order.iter().enumerate().map(alone).collect();
         let outputs = g.outputs().iter().map(|v| v.node).collect();
-        Regions { g, home: (0..order.len()).collect(), order, place, regions, outputs }
+        let (mut symbol_users, mut symbol_makers) = (HashMap::new(), HashMap::new());
+        for (maker, user) in g.symbol_uses() {
+            let (maker, user) = (place[&maker], place[&user]);
+            symbol_users.entry(maker).or_insert_with(Vec::new).push(user);
+            symbol_makers.entry(user).or_insert_with(Vec::new).push(maker);
+        }
+        let home = (0..order.len()).collect();
+        Regions { g, order, place, home, regions, outputs, symbol_users, symbol_makers }
     }
     pub(super) fn place(&self, id: NodeId) -> usize {
         self.place[&id]
@@ -156,6 +167,12 @@ impl<'g> Regions<'g> {
         let mut places: Vec<usize> = users.filter_map(|(user, _)| self.place.get(&user).copied()).collect();
         places.sort_unstable();
         places.dedup();
+        places
+    }
+    /// The nodes that come after a node: they use its results, or symbols that it makes.
+    pub(super) fn followers(&self, place: usize) -> Vec<usize> {
+        let mut places = self.users(place);
+        places.extend(self.symbol_users.get(&place).into_iter().flatten());
         places
     }
     pub(super) fn is_output(&self, place: usize) -> bool {
@@ -197,7 +214,9 @@ impl<'g> Regions<'g> {
         while let Some(region) = stack.pop() {
             if live.insert(region) {
                 let operands = self.external_operands(region);
-                stack.extend(operands.iter().map(|&o| self.home[o]));
+                let nodes = &self.regions[region].nodes;
+                let makers = nodes.iter().flat_map(|n| self.symbol_makers.get(n).into_iter().flatten());
+                stack.extend(operands.iter().chain(makers).map(|&o| self.home[o]));
                 needed.extend(operands);
             }
         }
