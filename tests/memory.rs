@@ -1,18 +1,17 @@
-//! How much memory a compilation takes, of models whose weights lie in a file of their own.
+//! How much memory a compilation takes, of models whose weights lie in a file of their own: the highest resident
+//! memory of the command, which counts the pages of mapped files, the weights among them.
 #![cfg(all(feature = "cpu", target_os = "linux"))]
 #[path = "importer/build.rs"]
 #[allow(dead_code)]
 mod build;
 
+use assert_cmd::Command;
 use build::*;
 use onnx_protobuf::tensor_proto::DataLocation;
 use onnx_protobuf::{StringStringEntryProto, TensorProto};
-use sardonyx::compile::{self, Options};
-use sardonyx::onnx::{self, ImportOptions};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 /// Rows and columns of each weight.
 const WIDTH: usize = 1024;
@@ -55,43 +54,37 @@ fn write_model(folder: &Path, layers: usize) -> (PathBuf, usize) {
     (path, layers * size)
 }
 
-/// The most memory that this process had so far, in bytes.
-fn peak() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("the status of the process");
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).expect("a peak");
-    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
-}
-
-/// How often its weights a compilation takes, beyond what the process had before.
-fn taken(layers: usize) -> f64 {
-    // The peak is that of the process.
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock();
+/// What the command takes for a model of so many layers, and the bytes of the model's weights.
+fn compile(layers: usize, target: &str) -> (usize, usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let (path, weights) = write_model(folder.path(), layers);
-    // proc(5): this resets the peak.
-    std::fs::write("/proc/self/clear_refs", "5").expect("the peak should be reset");
-    let before = peak();
-    let options = Options { targets: vec!["cpu:x86-64-v3".into()], ..Options::default() };
-    let model = onnx::import(&path, &ImportOptions::default()).expect("a valid model");
-    let optimized = compile::optimize(&model, &options, None);
-    let mut file = BufWriter::new(File::create(folder.path().join("m.sdx")).expect("a new file"));
-    compile::generate_to(&optimized.graph, "m", &options, None, &mut file).expect("a compilation");
-    let ratio = (peak() - before) as f64 / weights as f64;
-    println!("{} MB of weights: {ratio:.2} times as much memory", weights >> 20);
-    ratio
+    let program = folder.path().join("model.sdx");
+    let mut command = Command::cargo_bin("sardonyx").expect("the command should be built");
+    command.env("XDG_CACHE_HOME", folder.path().join("cache"));
+    command.arg("compile").arg(path).arg("-o").arg(&program).args(["--target", target, "--json"]);
+    let output = command.output().expect("the command should run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a report");
+    let peak = report["peak_memory"].as_u64().expect("a number of bytes") as usize;
+    println!("{} MiB of weights for {target}: {} MiB", weights >> 20, peak >> 20);
+    (peak, weights)
 }
 
-/// The weights as they are mapped, and those that kernels read in another order.
-const MOST: f64 = 2.4;
-
-#[test]
-fn memory_of_a_compilation() {
-    assert!(taken(50) < MOST);
+/// How much memory a byte of weights takes: the growth between two sizes.
+fn growth(layers: [usize; 2], target: &str) -> f64 {
+    let [(less, small), (more, large)] = layers.map(|layers| compile(layers, target));
+    (more as f64 - less as f64) / (large - small) as f64
 }
 
 #[test]
-#[ignore = "takes 4 GB of disk and of memory"]
-fn memory_of_a_large_compilation() {
-    assert!(taken(512) < MOST);
+fn memory_grows_with_the_weights_once() {
+    let growth = growth([20, 70], "cpu:x86-64-v3");
+    assert!(growth < 1.1, "{growth} bytes for each byte of weights");
+}
+
+#[test]
+#[ignore = "takes 4 GB of disk and 2 of memory"]
+fn two_gigabytes() {
+    let (peak, weights) = compile(512, "cpu:x86-64-v3");
+    assert!((peak as f64) < 1.5 * weights as f64);
 }

@@ -113,7 +113,7 @@ pub struct Report {
     pub cached: usize,
     /// Bytes of code objects.
     pub code: usize,
-    /// Bytes of weights.
+    /// Bytes of weights, those that targets share once.
     pub weights: usize,
 }
 
@@ -202,7 +202,6 @@ pub fn compile_to(
             .iter()
             .map(|&w| {
                 let (name, weight) = &one.weights[w];
-                report.weights += weight.bytes();
                 match weight {
                     Weight::Tensor(t) => builder.weight(name, t.dtype(), t.shape(), t.bytes()),
                     Weight::Made(m) => builder.made_weight(name, m.dtype(), m.shape(), move || m.tensor()),
@@ -225,6 +224,7 @@ pub fn compile_to(
         report.placement.push(program.placement.clone());
         builder.manifest.targets.push(program);
     }
+    report.weights = builder.weight_bytes();
     progress(Progress::Packing);
     if options.keep_source {
         builder.attachment("graph", sardonyx_ir::text::print(graph));

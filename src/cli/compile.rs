@@ -21,6 +21,8 @@ struct Summary<'a> {
     program: String,
     size: u64,
     seconds: f64,
+    /// The most that was in memory, mapped files and all but the processes of other compilers.
+    peak_memory: u64,
     nodes: usize,
     rewrites: usize,
     #[serde(flatten)]
@@ -58,6 +60,7 @@ pub(super) fn compile(args: &Compile) -> Outcome {
         program: args.output.display().to_string(),
         size: std::fs::metadata(&args.output).map_or(0, |m| m.len()),
         seconds: start.elapsed().as_secs_f64(),
+        peak_memory: common::peak_memory(),
         nodes: optimized.graph.len(),
         rewrites: optimized.rewrites,
         report: &report,

@@ -1,6 +1,6 @@
 //! Writing program files.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
 use sardonyx_tensor::{DType, Tensor};
@@ -111,6 +111,13 @@ impl<'a> ProgramBuilder<'a> {
             false => self.blob(Content::Made(Box::new(make), bytes.len(), blake3::hash(bytes))),
         };
         self.add_weight(name, dtype, shape, place)
+    }
+
+    /// The bytes of all weights so far, equal ones once.
+    pub fn weight_bytes(&self) -> usize {
+        let sizes =
+            self.manifest.weights.iter().map(|w| ((w.blob, w.offset), check::weight_size(w).unwrap_or(0)));
+        sizes.collect::<BTreeMap<_, _>>().into_values().sum::<u64>() as usize
     }
 
     /// Adds a code object and returns its blob, for `TargetProgram::code`.
