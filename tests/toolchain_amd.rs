@@ -146,7 +146,7 @@ fn all_models_compile_for_all_gpus() {
     };
     let mut models = models_in(root().join("models/small"));
     let public = std::env::var_os("SARDONYX_MODELS").map_or(root().join("models/cache"), PathBuf::from);
-    models.extend(models_in(public).into_iter());
+    models.extend(models_in(public));
     for spec in GPUS.iter().filter(|spec| spec.platform == Platform::Hip && has_compiler(spec)) {
         check_spills(&compile(&models, spec), spec);
     }
