@@ -179,6 +179,9 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(ATTENTION_PARAMETERS) {
 #pragma unroll
         for (int i = 0; i < Sums::held; ++i) sums[r][i] = sum_of_row<Sums::sharing>(sums[r][i]);
     if constexpr (TURNS > 1) {
+        // Without keys, queries are still on their way.
+        arrive<0>();
+        barrier();
         float* const known = (float*)memory + lane;
         const auto each = [&](int owner, const auto& f) INLINED {
             int at = owner * KNOWN;

@@ -20,6 +20,9 @@ const MOST: i64 = 256;
 /// Queries where only the run knows how many, when a shape is chosen.
 const USUAL_QUERIES: i64 = 512;
 
+/// Waves of a compute unit that hide each other's waiting.
+const BUSY_WAVES: i64 = 12;
+
 /// Keys where only the run knows how many.
 const USUAL_KEYS: i64 = 512;
 
@@ -55,10 +58,11 @@ impl Shape {
             () if cuda || !wide => 32,
             () => 16,
         };
-        let idle = waves == 1 && blocks(rows, 1) < units;
-        let fair = a.keys.known().unwrap_or(USUAL_KEYS) / 32;
-        let turns = [8, 4, 2].into_iter().find(|&t| idle && t <= fair).unwrap_or(1);
-        let keys = if turns > 1 { keys.min(32) } else { keys };
+        // So many waves keep the GPU busy; each should have some blocks of keys.
+        let all = a.keys.known().unwrap_or(USUAL_KEYS);
+        let spare = |t: i64| blocks(rows, waves) * waves * t <= units * BUSY_WAVES && all >= 32 * t;
+        let turns = [8, 4, 2].into_iter().find(|&t| waves * t <= 8 && spare(t)).unwrap_or(1);
+        let keys = if all < keys * turns { keys.min(32) } else { keys };
         let mut shape = Shape { rows, waves, turns, keys, stages: if cuda { 2 } else { 1 } };
         while shape.bytes(a) > i64::from(gpu.shared_bytes)
             && (shape.turns > 1 || shape.keys > 16 || shape.waves > 1)
