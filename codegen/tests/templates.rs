@@ -312,7 +312,8 @@ fn the_text_is_valid_alone() {
         let file = format!("templates/{text}.hip");
         let prelude = ["device/prelude.hpp"];
         let text = read(&[&prelude, &headers[..], &["device/window.hpp", &file]].concat());
-        let text = format!("#define SARDONYX_HIP 1\n#define KERNEL_NAME kernel\n{text}");
+        let text =
+            format!("#define SARDONYX_HIP 1\n#define SARDONYX_WAVE 64\n#define KERNEL_NAME kernel\n{text}");
         AMD.iter().for_each(|arch| drop(compile(&text, arch, &directory)));
     }
     let warpgroups = read(&[&headers[..], &["device/warpgroup.hpp", "templates/gemm.hip"]].concat());
