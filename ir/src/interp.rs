@@ -10,7 +10,7 @@ pub use map::indices;
 use crate::graph::{Graph, Value};
 use crate::ops::{Infer, MAX_ELEMENTS, Op, control};
 use crate::types::Type;
-use sardonyx_tensor::{Bindings, DType, Dim, Tensor};
+use sardonyx_tensor::{Bindings, DType, Dim, Heap, Tensor};
 use std::collections::HashMap;
 
 /// Why a graph cannot be evaluated on given inputs.
@@ -144,13 +144,23 @@ pub fn eval_op(op: &Op, operands: &[Tensor]) -> Result<Vec<Tensor>, String> {
     let types: Vec<Type> = operands.iter().map(type_of).collect();
     let results = op.infer(&mut Infer::new(&types))?;
     check_sizes(op, &types, &results)?;
-    match op.definition() {
+    let evaluated = |operands: &[Tensor]| match op.definition() {
         Some(d) => (d.eval)(op, operands, &results),
         None => {
             let f = op.scalar().expect("an op without a definition should have an expression");
             Ok(vec![map::eval(&f, operands, &results[0])])
         }
+    };
+    if !types.iter().any(|t| t.dtype.is_reference()) {
+        return evaluated(operands);
     }
+    // Moved and compared as numbers of one heap.
+    let (operands, heap) = Heap::shared(operands);
+    let held = |t: Tensor| match t.dtype().is_reference() && t.heap().is_none() {
+        true => t.with_heap(heap.clone()),
+        false => t,
+    };
+    Ok(evaluated(&operands)?.into_iter().map(held).collect())
 }
 
 fn type_of(t: &Tensor) -> Type {

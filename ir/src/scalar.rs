@@ -413,7 +413,12 @@ impl Scalar {
             let t = match n {
                 Node::Arg(i) => Some(*args.get(*i).ok_or_else(|| format!("argument {i} is missing"))?),
                 Node::Num(_) => None,
-                Node::Cast(t, _) => Some(*t),
+                Node::Cast(t, a) => {
+                    if let Some(from) = types[*a].into_iter().chain([*t]).find(|t: &DType| t.is_reference()) {
+                        return Err(format!("no number is {from}: cast from or to it"));
+                    }
+                    Some(*t)
+                }
                 Node::Prim(p, a) => {
                     result_type(*p, &a.iter().map(|&i| types[i]).collect::<SmallVec<[_; 3]>>())?
                 }
@@ -438,6 +443,8 @@ fn result_type(p: Prim, args: &[Option<DType>]) -> Result<Option<DType>, String>
         return Err(format!("{} of {t} and {other}", p.name()));
     }
     let allowed = |t: DType| match p.rule() {
+        // References have equality and can be chosen, nothing else.
+        _ if t.is_reference() => p.rule() == Rule::Select || (p == Prim::Eq && t == DType::String),
         Rule::Same => t != DType::Bool,
         Rule::Float | Rule::Classify => t.is_float(),
         Rule::Bits => !t.is_float(),

@@ -11,10 +11,28 @@ enum Class {
     Signed,
     Unsigned,
     Bool,
+    Reference,
 }
 
 macro_rules! dtypes {
-    ($($(#[$doc:meta])* $variant:ident $name:literal $class:ident $bits:literal $bytes:literal;)*) => {
+    (
+        numbers { $($(#[$number_doc:meta])* $number:ident $number_name:literal $number_class:ident $number_bits:literal $number_bytes:literal;)* }
+        references { $($(#[$reference_doc:meta])* $reference:ident $reference_name:literal;)* }
+    ) => {
+        dtypes! { @all
+            $($(#[$number_doc])* $number $number_name $number_class $number_bits $number_bytes;)*
+            $($(#[$reference_doc])* $reference $reference_name Reference 64 8;)*
+        }
+
+        impl DType {
+            /// The element types of numbers and truth values, in the order of the table.
+            pub const ALL: &[DType] = &[$(DType::$number),*];
+
+            /// The element types whose elements refer to something in a [`Heap`](crate::Heap).
+            pub const REFERENCES: &[DType] = &[$(DType::$reference),*];
+        }
+    };
+    (@all $($(#[$doc:meta])* $variant:ident $name:literal $class:ident $bits:literal $bytes:literal;)*) => {
         /// The type of a tensor's elements.
         ///
         /// In memory every element takes at least one byte: types of four and two bits are stored one
@@ -25,9 +43,6 @@ macro_rules! dtypes {
         }
 
         impl DType {
-            /// Every element type, in the order of the table.
-            pub const ALL: &[DType] = &[$(DType::$variant),*];
-
             /// The name used in graph text and manifests, such as `f32`.
             pub const fn name(self) -> &'static str {
                 match self { $(DType::$variant => $name,)* }
@@ -51,6 +66,7 @@ macro_rules! dtypes {
 }
 
 dtypes! {
+numbers {
     /// IEEE double precision.
     F64 "f64" Float 64 8;
     /// IEEE single precision.
@@ -98,6 +114,13 @@ dtypes! {
     /// One byte, 0 or 1.
     Bool "bool" Bool 1 1;
 }
+references {
+    /// A text in UTF-8: its number in a heap, in which equal texts have the same number.
+    String "string";
+    /// A list of tensors: its number in a heap.
+    List "list";
+}
+}
 
 impl DType {
     /// Whether this is a floating-point type of any width.
@@ -120,6 +143,11 @@ impl DType {
         matches!(self.class(), Class::Unsigned)
     }
 
+    /// Whether elements are numbers of something in a [`Heap`](crate::Heap), without arithmetic.
+    pub const fn is_reference(self) -> bool {
+        matches!(self.class(), Class::Reference)
+    }
+
     /// The least and the greatest value of an integer type or `bool`.
     ///
     /// # Panics
@@ -128,7 +156,7 @@ impl DType {
         match self.class() {
             Class::Float => panic!("a floating-point type has no integer range"),
             Class::Signed => (-(1 << (self.bits() - 1)), (1 << (self.bits() - 1)) - 1),
-            Class::Unsigned | Class::Bool => (0, (1 << self.bits()) - 1),
+            Class::Unsigned | Class::Bool | Class::Reference => (0, (1 << self.bits()) - 1),
         }
     }
 }
@@ -154,7 +182,8 @@ impl FromStr for DType {
     type Err = UnknownDType;
 
     fn from_str(name: &str) -> Result<Self, UnknownDType> {
-        DType::ALL.iter().copied().find(|d| d.name() == name).ok_or_else(|| UnknownDType(name.to_string()))
+        let mut all = DType::ALL.iter().chain(DType::REFERENCES).copied();
+        all.find(|d| d.name() == name).ok_or_else(|| UnknownDType(name.to_string()))
     }
 }
 
@@ -177,7 +206,7 @@ mod tests {
 
     #[test]
     fn names_parse_back() {
-        for &dtype in DType::ALL {
+        for &dtype in DType::ALL.iter().chain(DType::REFERENCES) {
             assert_eq!(dtype.name().parse(), Ok(dtype));
             assert!(dtype.size() * 8 >= dtype.bits() as usize);
         }

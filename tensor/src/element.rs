@@ -55,7 +55,7 @@ macro_rules! with_integer {
             DType::I32 => $run!(i32),
             DType::I16 => $run!(i16),
             DType::I8 | DType::I4 | DType::I2 => $run!(i8),
-            DType::U64 => $run!(u64),
+            DType::U64 | DType::String | DType::List => $run!(u64),
             DType::U32 => $run!(u32),
             DType::U16 => $run!(u16),
             DType::U8 | DType::U4 | DType::U2 | DType::Bool => $run!(u8),

@@ -14,6 +14,7 @@
 mod dim;
 mod dtype;
 mod element;
+mod heap;
 mod npy;
 mod storage;
 mod tensor;
@@ -22,5 +23,6 @@ pub use dim::{Bindings, Dim, DimError, Equalities};
 pub use dtype::{DType, UnknownDType};
 pub use element::Element;
 pub use half::{bf16, f16};
+pub use heap::Heap;
 pub use npy::NpyError;
 pub use tensor::{Tensor, TensorError};

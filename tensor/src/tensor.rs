@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::element::{each_f64, each_i128, write_f64, write_i128};
 use crate::storage::Storage;
-use crate::{DType, Element};
+use crate::{DType, Element, Heap};
 
 /// A dense array. Cloning shares the bytes; those that this crate allocates are 64-byte aligned.
 #[derive(Clone)]
@@ -14,6 +14,8 @@ pub struct Tensor {
     dtype: DType,
     shape: Vec<usize>,
     storage: Storage,
+    /// What the elements of reference types refer to.
+    heap: Option<Arc<Heap>>,
 }
 
 /// Why bytes are no tensor of a shape.
@@ -64,7 +66,7 @@ impl Tensor {
         if expected != bytes.len() {
             return Err(TensorError::Size { dtype, shape, expected, given: bytes.len() });
         }
-        Ok(Tensor { dtype, shape, storage: Storage::copy_of(bytes) })
+        Ok(Tensor { dtype, shape, storage: Storage::copy_of(bytes), heap: None })
     }
 
     /// A tensor over a range of bytes that `owner` keeps alive, such as a memory map.
@@ -86,7 +88,7 @@ impl Tensor {
         if part.len() != expected {
             return Err(TensorError::Size { dtype, shape, expected, given: part.len() });
         }
-        Ok(Tensor { dtype, shape, storage: Storage::Shared { owner, range } })
+        Ok(Tensor { dtype, shape, storage: Storage::Shared { owner, range }, heap: None })
     }
 
     /// A tensor of zeros.
@@ -96,7 +98,7 @@ impl Tensor {
     pub fn zeros(dtype: DType, shape: impl Into<Vec<usize>>) -> Tensor {
         let shape = shape.into();
         let size = byte_size(dtype, &shape).unwrap_or_else(|error| panic!("{error}"));
-        Tensor { dtype, shape, storage: Storage::zeros(size) }
+        Tensor { dtype, shape, storage: Storage::zeros(size), heap: None }
     }
 
     /// A tensor of these elements in row-major order.
@@ -289,7 +291,7 @@ impl Tensor {
         let shape = shape.into();
         let size = byte_size(self.dtype, &shape);
         assert_eq!(size, Ok(self.bytes().len()), "{:?} reshaped to {shape:?}", self.shape);
-        Tensor { dtype: self.dtype, shape, storage: self.storage.clone() }
+        Tensor { dtype: self.dtype, shape, storage: self.storage.clone(), heap: self.heap.clone() }
     }
 
     /// The same values as another element type, with the conversions of [`Tensor::from_f64s`]; between
@@ -303,10 +305,90 @@ impl Tensor {
     }
 }
 
+/// Texts and lists.
+impl Tensor {
+    /// A tensor of these texts in row-major order.
+    ///
+    /// # Panics
+    /// When their number is not that of the shape.
+    pub fn from_texts<T: AsRef<str>>(shape: impl Into<Vec<usize>>, texts: &[T]) -> Tensor {
+        let mut heap = Heap::default();
+        let numbers: Vec<u64> = texts.iter().map(|text| heap.text_number(text.as_ref())).collect();
+        let mut tensor = Tensor::from_slice(shape, &numbers);
+        (tensor.dtype, tensor.heap) = (DType::String, Some(Arc::new(heap)));
+        tensor
+    }
+
+    /// A tensor without dimensions whose element is the list of these tensors.
+    pub fn from_list(items: impl Into<Vec<Tensor>>) -> Tensor {
+        let mut heap = Heap::default();
+        let mut tensor = Tensor::scalar(heap.list_number(items.into().into()));
+        (tensor.dtype, tensor.heap) = (DType::List, Some(Arc::new(heap)));
+        tensor
+    }
+
+    /// The elements of a tensor of texts; empty ones for numbers that its heap has not.
+    pub fn texts(&self) -> Vec<&str> {
+        let text = |number| self.heap.as_ref().map_or("", |heap| heap.text(number));
+        self.numbers().map(text).collect()
+    }
+
+    /// The tensors in the list that is element `index`; none for a number that the heap has not.
+    ///
+    /// # Panics
+    /// When there is no such element.
+    pub fn items(&self, index: usize) -> &[Tensor] {
+        let number = self.get_i64(index) as u64;
+        self.heap.as_ref().map_or(&[], |heap| heap.list(number))
+    }
+
+    /// What the elements refer to.
+    pub fn heap(&self) -> Option<&Arc<Heap>> {
+        self.heap.as_ref()
+    }
+
+    /// The tensor with another heap, in which its elements are numbers.
+    pub fn with_heap(mut self, heap: Arc<Heap>) -> Tensor {
+        self.heap = Some(heap);
+        self
+    }
+
+    /// The numbers that elements of a reference type are.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.bytes()
+            .chunks_exact(8)
+            .map(|chunk| u64::from_le_bytes(chunk.try_into().expect("a chunk should have its size")))
+    }
+
+    /// Tensors of one element type one behind the other, as one of this shape.
+    ///
+    /// # Errors
+    /// When they have not as many elements as the shape.
+    pub fn joined(
+        dtype: DType,
+        shape: impl Into<Vec<usize>>,
+        parts: &[Tensor],
+    ) -> Result<Tensor, TensorError> {
+        let mut heap = Heap::default();
+        let mut bytes = Vec::new();
+        for part in parts {
+            bytes.extend_from_slice(heap.adopt(part).bytes());
+        }
+        let joined = Tensor::new(dtype, shape, bytes)?;
+        Ok(if dtype.is_reference() { joined.with_heap(Arc::new(heap)) } else { joined })
+    }
+}
+
 impl PartialEq for Tensor {
-    /// The same type, shape and bytes; NaNs with the same bits are equal.
+    /// The same type, shape and bytes; NaNs with the same bits are equal. Texts and lists are compared.
     fn eq(&self, other: &Tensor) -> bool {
-        self.dtype == other.dtype && self.shape == other.shape && self.bytes() == other.bytes()
+        let alike = self.dtype == other.dtype && self.shape == other.shape;
+        alike
+            && match self.dtype {
+                DType::String => self.texts() == other.texts(),
+                DType::List => (0..self.len()).all(|i| self.items(i) == other.items(i)),
+                _ => self.bytes() == other.bytes(),
+            }
     }
 }
 
@@ -317,9 +399,11 @@ impl fmt::Debug for Tensor {
         write!(f, "{}{:?} [", self.dtype, self.shape)?;
         for index in 0..self.len().min(SHOWN) {
             let separator = if index == 0 { "" } else { ", " };
-            match self.dtype.is_float() {
-                true => write!(f, "{separator}{}", self.get_f64(index))?,
-                false => write!(f, "{separator}{}", self.get_i64(index))?,
+            match self.dtype {
+                DType::String => write!(f, "{separator}{:?}", self.texts()[index])?,
+                DType::List => write!(f, "{separator}{:?}", self.items(index))?,
+                dtype if dtype.is_float() => write!(f, "{separator}{}", self.get_f64(index))?,
+                _ => write!(f, "{separator}{}", self.get_i64(index))?,
             }
         }
         f.write_str(if self.len() > SHOWN { ", …]" } else { "]" })

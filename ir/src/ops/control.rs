@@ -282,7 +282,6 @@ fn stacked(rows: &[Tensor], ty: &Type, dtype: DType, bindings: &Bindings) -> Res
     if let Some(other) = rows.iter().find(|r| r.shape() != first.shape()) {
         return Err(format!("a stacked result is {:?} and {:?}", first.shape(), other.shape()));
     }
-    let bytes: Vec<u8> = rows.iter().flat_map(|r| r.bytes()).copied().collect();
     let shape = [&[rows.len()], first.shape()].concat();
-    Tensor::new(dtype, shape, bytes).map_err(|e| e.to_string())
+    Tensor::joined(dtype, shape, rows).map_err(|e| e.to_string())
 }

@@ -64,6 +64,10 @@ impl Op {
         if count < row.required || (!row.variadic && count > row.required + row.optional) {
             return Err(format!("takes {} operands, got {count}", row.arity()));
         }
+        let reference = cx.operands().iter().find(|t| t.dtype.is_reference());
+        if let Some(ty) = reference.filter(|_| !self.takes_references(count)) {
+            return Err(format!("{} is not defined on {ty}", self.name()));
+        }
         let types = match (self.definition(), self.scalar()) {
             (Some(d), _) => (d.infer)(self, cx)?,
             (None, Some(f)) => {
@@ -80,6 +84,12 @@ impl Op {
             Some(t) => Err(format!("the result {t} of {} has a negative size", cx.listed())),
             None => Ok(types),
         }
+    }
+
+    /// Whether operands may be texts and lists: the op moves elements, has regions, or is pointwise, where the
+    /// rules of the primitives decide.
+    fn takes_references(&self, count: usize) -> bool {
+        self.row().pointwise || self.moved_operands(count).is_some() || !self.regions().is_empty()
     }
 
     /// Calls `f` with every symbolic dimension in the attributes, regions left alone.

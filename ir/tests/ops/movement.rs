@@ -1,4 +1,5 @@
 use super::*;
+use sardonyx_ir::Op;
 
 fn counted() -> Tensor {
     i64s(&[2, 3], &[1, 2, 3, 4, 5, 6])
@@ -67,4 +68,23 @@ fn bits_are_taken_as_another_type() {
     assert_eq!(op("bitcast(%a) {to=u8}", &[Tensor::from_slice([1], &[true])]).to_i64s(), [1]);
     assert_eq!(op("bitcast(%a) {to=i4}", &[Tensor::from_i64s(DType::U4, [1], [15])]).to_i64s(), [-1]);
     assert!(try_run("graph(%x: f32[1]) { %y = bitcast(%x) {to=i64} return %y }", &[]).is_err());
+}
+
+#[test]
+fn texts_are_moved_chosen_and_compared_but_not_computed_with() {
+    let a = Tensor::from_texts([3], &["one", "two", "three"]);
+    let b = Tensor::from_texts([1], &["two"]);
+    let last = Tensor::from_slice([2], &[-1i64, 0]);
+    let gathered = interp::eval_op(&Op::Gather { axis: 0 }, &[a.clone(), last]).unwrap();
+    assert_eq!(gathered[0].texts(), ["three", "one"]);
+    let joined = interp::eval_op(&Op::Concat { axis: 0 }, &[a.clone(), b.clone()]).unwrap();
+    assert_eq!(joined[0].texts(), ["one", "two", "three", "two"]);
+    let equal = interp::eval_op(&Op::Eq {}, &[a.clone(), b.clone()]).unwrap();
+    assert_eq!(equal[0].to_i64s(), [0, 1, 0]);
+    let chosen = interp::eval_op(&Op::Select {}, &[equal[0].clone(), a.clone(), b.clone()]).unwrap();
+    assert_eq!(chosen[0].texts(), ["two"; 3]);
+    for op in [Op::Add {}, Op::Lt {}, Op::Cast { to: DType::F32 }, Op::ReduceSum { axes: vec![0] }] {
+        let count = op.row().required;
+        assert!(interp::eval_op(&op, &[a.clone(), b.clone()][..count]).is_err(), "{}", op.name());
+    }
 }
