@@ -66,6 +66,7 @@ impl Given {
     pub fn read_pair(&mut self, pair: &str, port: impl Fn(&str) -> Option<DType>) -> Result<(), InputError> {
         let (name, value) = split_pair(pair)?;
         let tensor = match (value.parse::<f64>(), port(name)) {
+            (Ok(_), Some(DType::String)) => Tensor::from_texts([], &[value]),
             (Ok(x), Some(t)) if !t.is_float() => Tensor::from_i128s(t, vec![], [x as i128]),
             // That the model has no such input is said when all inputs are put together.
             (Ok(x), t) => Tensor::from_f64s(t.unwrap_or(DType::F32), vec![], [x]),

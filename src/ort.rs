@@ -201,6 +201,12 @@ fn to_ort(t: &Tensor) -> Result<DynValue, OrtError> {
             .map_err(run_error)?
             .into_dyn());
     }
+    if t.dtype() == DType::String {
+        let texts: Vec<String> = t.texts().into_iter().map(String::from).collect();
+        return Ok(::ort::value::Tensor::from_string_array((t.shape().to_vec(), texts.as_slice()))
+            .map_err(run_error)?
+            .into_dyn());
+    }
     by_dtype!(t.dtype(), T => value::<T>(t), Err(OrtError::Type(t.dtype().to_string())))
 }
 
@@ -208,6 +214,10 @@ fn from_ort(value: &DynValue) -> Result<Tensor, OrtError> {
     let ValueType::Tensor { ty, .. } = value.dtype() else {
         return Err(OrtError::Type(value.dtype().to_string()));
     };
+    if *ty == TensorElementType::String {
+        let (shape, texts) = value.try_extract_strings().map_err(run_error)?;
+        return Ok(Tensor::from_texts(shape.iter().map(|&d| d as usize).collect::<Vec<_>>(), &texts));
+    }
     let dtype = dtype(*ty).ok_or_else(|| OrtError::Type(ty.to_string()))?;
     by_dtype!(dtype, T => {
         let (shape, elements) = value.try_extract_tensor::<T>().map_err(run_error)?;

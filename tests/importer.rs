@@ -419,3 +419,43 @@ fn nested_graphs_do_not_overflow() {
         }
     }
 }
+
+#[test]
+fn texts_of_a_file_are_utf8_and_as_many_as_the_shape_says() {
+    const STRING: i32 = 8;
+    let with = |texts: &[&[u8]], dims: &[i64]| {
+        let t = TensorProto {
+            name: "w".into(),
+            data_type: STRING,
+            dims: dims.to_vec(),
+            string_data: texts.iter().map(|t| t.to_vec()).collect(),
+            ..Default::default()
+        };
+        let nodes = vec![node("StringConcat", &["x", "w"], &["y"], vec![])];
+        let (x, y) = (value("x", STRING, &[D::N(2)]), value("y", STRING, &[D::N(2)]));
+        model(graph(nodes, vec![x], vec![y], vec![t]), 20)
+    };
+    let m = good(&with(&["é".as_bytes(), b""], &[2]));
+    assert_eq!(run(&m, &[Tensor::from_texts([2], &["a", "b"])])[0].texts(), ["aé", "b"]);
+    fails(&with(&[b"\xff", b""], &[2]), "not UTF-8");
+    fails(&with(&[b"a"], &[2]), "1 texts, its shape [2] has 2");
+    fails(&with(&[], &[1 << 40]), "0 texts");
+}
+
+#[test]
+fn texts_meet_numbers_only_where_an_operator_says_so() {
+    const STRING: i32 = 8;
+    let of = |op: &str, output: i32, attributes| {
+        let nodes = vec![node(op, &["x"], &["y"], attributes)];
+        let (x, y) = (value("x", STRING, &[D::N(2)]), value("y", output, &[D::N(2)]));
+        model(graph(nodes, vec![x], vec![y], vec![]), 20)
+    };
+    let m = good(&of("Cast", FLOAT, vec![int("to", 1)]));
+    let given = |a, b| [Tensor::from_texts([2], &[a, b])];
+    assert_eq!(run(&m, &given("1.5", " -2e1"))[0].to_f64s(), [1.5, -20.0]);
+    let e = interp::eval(&m.graph, &given("one", "2")).expect_err("no number").to_string();
+    assert!(e.contains("`one` is not a number of type f32"), "{e}");
+    fails(&of("Relu", STRING, vec![]), "string");
+    fails(&of("Cast", BOOL, vec![int("to", 9)]), "casts between texts and truth values");
+    fails(&of("NonZero", INT64, vec![]), "non_zero is not defined on string[2]");
+}

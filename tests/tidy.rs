@@ -12,12 +12,13 @@ const MOST_LINES: usize = 600;
 /// What the runtime carries through other crates is tested beside it.
 const BORDERS: &[(&str, &[&str], &[&str])] = &[
     ("tensor", &[], &["bytemuck", "half", "microfloat", "serde", "smallvec", "thiserror"]),
+    ("values", &["sardonyx-tensor"], &["regex-lite"]),
     (
         "runtime",
-        &["sardonyx-tensor"],
+        &["sardonyx-tensor", "sardonyx-values"],
         &["blake3", "libloading", "memmap2", "object", "serde", "serde_json", "thiserror"],
     ),
-    ("ir", &["sardonyx-tensor"], &["petgraph", "smallvec", "thiserror"]),
+    ("ir", &["sardonyx-tensor", "sardonyx-values"], &["petgraph", "smallvec", "thiserror"]),
     ("passes", &["sardonyx-ir", "sardonyx-tensor"], &[]),
     (
         "codegen",

@@ -203,7 +203,7 @@ pub fn compile_to(
             .map(|&w| {
                 let (name, weight) = &one.weights[w];
                 match weight {
-                    Weight::Tensor(t) => builder.weight(name, t.dtype(), t.shape(), t.bytes()),
+                    Weight::Tensor(t) => builder.tensor(name, t),
                     Weight::Made(m) => builder.made_weight(name, m.dtype(), m.shape(), move || m.tensor()),
                 }
             })
@@ -286,11 +286,7 @@ fn describe(graph: &Graph, builder: &mut ProgramBuilder<'_>) {
 fn add_golden(builder: &mut ProgramBuilder<'_>, golden: &Golden<'_>) {
     let mut add = |what: &str, tensors: &[Tensor]| -> Vec<usize> {
         let named = tensors.iter().enumerate();
-        named
-            .map(|(k, t)| {
-                builder.owned_weight(&format!("{what}{k}"), t.dtype(), t.shape(), t.bytes().to_vec())
-            })
-            .collect()
+        named.map(|(k, t)| builder.owned_tensor(&format!("{what}{k}"), t)).collect()
     };
     let (inputs, outputs) = (add("golden input ", golden.inputs), add("golden output ", golden.outputs));
     let (atol, rtol) = (golden.atol, golden.rtol);

@@ -61,6 +61,7 @@ pub fn register_dtype(dtype: DType) -> DType {
     match dtype {
         DType::F64 => DType::F64,
         t if t.is_float() => DType::F32,
+        t if t.is_reference() => DType::U64,
         DType::I4 | DType::I2 => DType::I8,
         DType::U4 | DType::U2 => DType::U8,
         t => t,

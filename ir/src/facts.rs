@@ -104,8 +104,11 @@ pub(crate) fn infer(op: &Op, types: &[Type], operands: &[&Known], results: &[Typ
     facts
 }
 
-/// The number of elements of a tensor with known dimensions and few elements.
+/// The number of elements of a tensor of numbers with known dimensions and few elements.
 fn small(ty: &Type) -> Option<usize> {
+    if ty.dtype.is_reference() {
+        return None;
+    }
     let count = ty.sizes()?.iter().try_fold(1usize, |a, &b| a.checked_mul(b))?;
     (count <= MAX_ELEMENTS).then_some(count)
 }

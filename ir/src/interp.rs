@@ -139,6 +139,9 @@ fn check_sizes(op: &Op, operands: &[Type], results: &[Type]) -> Result<(), Strin
     Ok(())
 }
 
+/// What generated texts are made of.
+const SAMPLE_TEXTS: &[&str] = &["a", "B ", ",", "é", "07", " x"];
+
 /// The results of one op, all dimensions in its attributes known.
 pub fn eval_op(op: &Op, operands: &[Tensor]) -> Result<Vec<Tensor>, String> {
     let types: Vec<Type> = operands.iter().map(type_of).collect();
@@ -201,7 +204,11 @@ pub fn sample(dtype: DType, shape: &[usize], seed: u64) -> Tensor {
         state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 40
     };
     let count = shape.iter().product::<usize>();
-    if dtype.is_float() {
+    if dtype == DType::String {
+        let texts: Vec<String> =
+            (0..count).map(|_| SAMPLE_TEXTS[next() as usize % 6].repeat(next() as usize % 3)).collect();
+        Tensor::from_texts(shape, &texts)
+    } else if dtype.is_float() {
         let unit = f64::from(1u32 << 23);
         Tensor::from_f64s(
             dtype,

@@ -91,8 +91,7 @@ fn same(a: &Graph, b: &Graph) -> bool {
 
 /// Whether an op's attributes name symbols, or it has sub-graphs, which have names of their own.
 fn gives_symbols(op: &Op) -> bool {
-    let names = matches!(op, Op::Bind { .. } | Op::NonZero { .. } | Op::Unique { .. } | Op::Nms { .. });
-    names || !op.regions().is_empty()
+    matches!(op, Op::Bind { .. }) || op.sizes_are_found()
 }
 
 fn applied(ty: &Type, equal: &Equalities) -> Type {

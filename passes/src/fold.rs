@@ -90,6 +90,9 @@ fn by_evaluation(g: &mut Graph, id: NodeId) -> Option<&'static str> {
         return None;
     }
     let results = interp::eval_op(&op, &operands).ok()?;
+    if results.iter().any(|t| t.dtype() == DType::List) {
+        return None;
+    }
     g.origin = g.node(id).origin.clone();
     for (port, t) in results.into_iter().enumerate() {
         let new = g.constant(t);

@@ -6,11 +6,14 @@ use sardonyx_tensor::{DType, Tensor};
 
 /// The number a value is, if it is a constant of one element.
 pub fn number(g: &Graph, v: Value) -> Option<f64> {
-    g.const_value(v).filter(|t| t.len() == 1).map(|t| t.get_f64(0))
+    g.const_value(v).filter(|t| t.len() == 1 && !t.dtype().is_reference()).map(|t| t.get_f64(0))
 }
 
-/// The one value that all elements of a tensor have.
+/// The one value that all elements of a tensor of numbers have.
 pub fn uniform(t: &Tensor) -> Option<f64> {
+    if t.dtype().is_reference() {
+        return None;
+    }
     let width = t.dtype().size();
     let first = t.bytes().get(..width)?;
     t.bytes().chunks_exact(width).all(|e| e == first).then(|| t.get_f64(0))

@@ -1,11 +1,12 @@
 //! Operations that the runtime does itself: those whose result sizes depend on the data, and those that are
 //! no loops over indices.
 //!
-//! To add one: a function in a file of this folder, and a row of [`OPS`]. Element types and shapes of its
+//! To add one: a function in a file of this folder, and a row of its list or of [`OPS`]. Element types and shapes of its
 //! inputs are the compiler's promise; what the data can get wrong is an error.
 
 mod nms;
 mod nonzero;
+mod texts;
 mod topk;
 mod unique;
 
@@ -13,7 +14,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use sardonyx_tensor::{DType, Tensor};
+use sardonyx_tensor::{DType, Heap, Tensor};
 
 /// An input of an operation.
 pub(crate) struct View<'a> {
@@ -45,9 +46,34 @@ pub(crate) type HostOp = fn(&Call) -> Result<Vec<Tensor>, String>;
 const OPS: &[(&str, HostOp)] =
     &[("nms", nms::nms), ("nonzero", nonzero::nonzero), ("topk", topk::topk), ("unique", unique::unique)];
 
+/// Computes the outputs from whole tensors, with the attributes.
+pub(crate) type Whole = fn(&[Tensor], &Value) -> Result<Vec<Tensor>, String>;
+
+/// An operation, by what it is given.
+#[derive(Clone, Copy)]
+pub(crate) enum Operation {
+    /// Elements where they are.
+    Views(HostOp),
+    /// Tensors, texts with a heap of their own.
+    Tensors(Whole),
+}
+
 /// The operation of this name.
-pub(crate) fn find(name: &str) -> Option<HostOp> {
-    OPS.iter().find(|(op, _)| *op == name).map(|(_, run)| *run)
+pub(crate) fn find(name: &str) -> Option<Operation> {
+    let of_views = OPS.iter().find(|(op, _)| *op == name).map(|(_, run)| Operation::Views(*run));
+    let of_texts = || texts::OPS.iter().find(|(op, _)| *op == name).map(|(_, run)| Operation::Tensors(*run));
+    of_views.or_else(of_texts)
+}
+
+/// Runs an operation; texts of its inputs are numbers in `heap`, those of the results are in heaps of their own.
+pub(crate) fn run(operation: Operation, call: &Call, heap: &Heap) -> Result<Vec<Tensor>, String> {
+    match operation {
+        Operation::Views(run) => run(call),
+        Operation::Tensors(run) => {
+            let released = |view: &View| Ok(heap.released(&view.to_tensor()?));
+            run(&call.inputs.iter().map(released).collect::<Result<Vec<_>, String>>()?, call.attrs)
+        }
+    }
 }
 
 impl<'a> Call<'a> {

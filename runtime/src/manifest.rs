@@ -39,6 +39,9 @@ pub struct Manifest {
     pub outputs: Vec<Port>,
     /// Constant tensors, shared by all targets.
     pub weights: Vec<Weight>,
+    /// The texts of weights, whose elements are their numbers: from 1 on, 0 is the empty text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<String>,
     /// One program per target, the preferred first.
     pub targets: Vec<TargetProgram>,
     /// Inputs with the outputs they should give.
@@ -76,7 +79,7 @@ pub struct Port {
     pub shape: Vec<Dim>,
 }
 
-/// A constant tensor: row-major bytes in a blob.
+/// A constant tensor: row-major bytes in a blob; of texts their numbers, of lists there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Weight {

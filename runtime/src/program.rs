@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use sardonyx_tensor::Tensor;
+use sardonyx_tensor::{Heap, Tensor};
 
 use crate::Device;
 use crate::cpu::{self, Code, MappedFile};
@@ -208,8 +208,12 @@ impl Program {
     pub fn weight(&self, index: usize) -> Tensor {
         let weight = &self.0.manifest.weights[index];
         let range = self.weight_range(index);
-        Tensor::mapped(self.0.clone(), range, weight.dtype, weight.shape.clone())
-            .expect("weights should have been checked when the program was opened")
+        let tensor = Tensor::mapped(self.0.clone(), range, weight.dtype, weight.shape.clone())
+            .expect("weights should have been checked when the program was opened");
+        match weight.dtype.is_reference() {
+            true => tensor.with_heap(Arc::new(Heap::of_texts(&self.0.manifest.texts))),
+            false => tensor,
+        }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

@@ -74,7 +74,7 @@ pub struct DeviceOutput<'a> {
 /// A program on a device: runs it, one run at a time.
 ///
 /// After the first run with some input shapes, further runs with the same shapes allocate nothing, unless
-/// the program has `host` steps or the caller keeps the outputs of [`Session::run`].
+/// the program has `host` steps, texts or lists, or the caller keeps the outputs of [`Session::run`].
 pub struct Session {
     program: Program,
     target: usize,
@@ -152,8 +152,10 @@ impl Session {
     /// equal are not, and when memory is not available.
     pub fn run<N: AsRef<str>>(&mut self, inputs: impl IntoIterator<Item = (N, Tensor)>) -> Result<&[Tensor]> {
         self.given.fill(None);
+        self.forget_texts();
         for (name, tensor) in inputs {
             let index = self.input_index(name.as_ref())?;
+            let tensor = if tensor.dtype().is_reference() { self.steps.heap.adopt(&tensor) } else { tensor };
             let tensor = match is_aligned(tensor.bytes(), tensor.dtype().size()) {
                 true => tensor,
                 false => Tensor::new(tensor.dtype(), tensor.shape(), tensor.bytes())
@@ -169,16 +171,22 @@ impl Session {
         self.given = given;
         // The caller's tensors are not kept longer than needed.
         self.given.fill(None);
-        result.map(|()| self.outputs.as_slice())
+        result?;
+        for output in self.outputs.iter_mut().filter(|output| output.dtype().is_reference()) {
+            *output = self.steps.heap.released(output);
+        }
+        Ok(&self.outputs)
     }
 
     /// Runs the program on memory of the caller, without copies. Outputs that are not given are in
     /// [`Session::outputs`].
     ///
     /// # Errors
-    /// As of [`Session::run`], and when the bytes of an input or output have not its size.
+    /// As of [`Session::run`], when the bytes of an input or output have not its size, and when an input or output
+    /// of the program has texts or lists, which are no bytes.
     pub fn run_into(&mut self, inputs: &[Input], outputs: &mut [Output]) -> Result<()> {
         self.check_names(inputs.iter().map(|input| input.name))?;
+        self.begin_with_bytes()?;
         self.execute(Given::Borrowed(inputs, &[]), Outputs { host: outputs, device: &mut [] })
     }
 
@@ -203,6 +211,7 @@ impl Session {
                 return Err(Error::Buffer { name: name.to_string(), reason });
             }
         }
+        self.begin_with_bytes()?;
         self.execute(Given::Borrowed(inputs, on_device), Outputs { host: &mut [], device: outputs })
     }
 
@@ -252,6 +261,22 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Before a run on bytes of the caller: fails where an input or output has texts or lists.
+    fn begin_with_bytes(&mut self) -> Result<()> {
+        let mut ports = self.program.inputs().iter().chain(self.program.outputs());
+        if let Some(port) = ports.find(|port| port.dtype.is_reference()) {
+            let reason = format!("cannot be given: elements of type {} are no bytes", port.dtype);
+            return Err(Error::Buffer { name: port.name.clone(), reason });
+        }
+        self.forget_texts();
+        Ok(())
+    }
+
+    /// Forgets the texts and lists of the last run.
+    fn forget_texts(&mut self) {
+        self.steps.heap.truncate(self.program.manifest().texts.len());
     }
 
     fn input_index(&self, name: &str) -> Result<usize> {

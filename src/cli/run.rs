@@ -4,7 +4,7 @@ use super::common;
 use super::{Failure, Outcome};
 use crate::inputs::write_npz;
 use anyhow::anyhow;
-use sardonyx_tensor::Tensor;
+use sardonyx_tensor::{DType, Tensor};
 
 pub(super) fn run(args: &Run) -> Outcome {
     let loaded = common::load(&args.model, None, &args.device, &args.sizes, &args.build)?;
@@ -31,9 +31,12 @@ pub(super) fn run(args: &Run) -> Outcome {
 /// The first elements of a tensor.
 fn preview(t: &Tensor) -> String {
     const SHOWN: usize = 6;
-    let elements: Vec<String> = match t.dtype().is_float() {
-        true => (0..t.len().min(SHOWN)).map(|i| format!("{:.6}", t.get_f64(i))).collect(),
-        false => t.to_i128s().iter().take(SHOWN).map(i128::to_string).collect(),
+    let elements: Vec<String> = match t.dtype() {
+        DType::String => t.texts().iter().take(SHOWN).map(|text| format!("{text:?}")).collect(),
+        dtype if dtype.is_float() => {
+            (0..t.len().min(SHOWN)).map(|i| format!("{:.6}", t.get_f64(i))).collect()
+        }
+        _ => t.to_i128s().iter().take(SHOWN).map(i128::to_string).collect(),
     };
     format!("[{}{}]", elements.join(", "), if t.len() > SHOWN { ", …" } else { "" })
 }

@@ -58,6 +58,10 @@ impl<'a> Context<'a> {
             None => Ok(default.into()),
         }
     }
+    /// Text that may be absent.
+    pub fn string_if(&self, name: &str) -> Result<Option<String>, Fault> {
+        Ok(self.typed(name, Kind::String)?.map(|a| String::from_utf8_lossy(&a.s).into_owned()))
+    }
     /// A list of texts that may be absent.
     pub fn strings(&self, name: &str) -> Result<Option<Vec<String>>, Fault> {
         let all = self.typed(name, Kind::Strings)?;

@@ -124,7 +124,10 @@ impl<'a> Context<'a> {
         }
         match self.g().fact(v) {
             Some(dims) => dims.iter().map(Dim::known).collect(),
-            None => self.constant_of(v).filter(|t| !t.dtype().is_float()).map(|t| t.to_i64s()),
+            None => self
+                .constant_of(v)
+                .filter(|t| t.dtype().is_int() || t.dtype() == DType::Bool)
+                .map(|t| t.to_i64s()),
         }
     }
     /// The integers of operand `i`, which must be known; `None` if it is left out.

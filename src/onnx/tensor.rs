@@ -35,6 +35,7 @@ pub(crate) fn dtype(number: i32) -> Result<DType, String> {
         DataType::Float8e8m0 => DType::F8E8M0,
         DataType::Uint2 => DType::U2,
         DataType::Int2 => DType::I2,
+        DataType::String => DType::String,
         other => return Err(format!("element type {}", other.as_str_name().to_lowercase())),
     })
 }
@@ -43,6 +44,9 @@ pub(crate) fn dtype(number: i32) -> Result<DType, String> {
 pub(crate) fn tensor(t: &TensorProto, files: &mut Files) -> Result<Tensor, String> {
     let dtype = dtype(t.data_type)?;
     let (shape, count) = shape(&t.dims)?;
+    if dtype == DType::String {
+        return texts(t, shape, count);
+    }
     let packed = packed_bytes(dtype, count).ok_or("the tensor is too large")?;
     if t.data_location == DataLocation::External as i32 {
         let bytes = files.external(&ExternalData::parse(&t.external_data)?, packed)?;
@@ -55,6 +59,14 @@ pub(crate) fn tensor(t: &TensorProto, files: &mut Files) -> Result<Tensor, Strin
         return from_raw(dtype, shape, count, t.raw_data.clone());
     }
     from_fields(t, dtype, shape, count)
+}
+
+fn texts(t: &TensorProto, shape: Vec<usize>, count: usize) -> Result<Tensor, String> {
+    if t.string_data.len() != count {
+        return Err(format!("{} texts, its shape {shape:?} has {count}", t.string_data.len()));
+    }
+    let texts: Result<Vec<&str>, _> = t.string_data.iter().map(|text| std::str::from_utf8(text)).collect();
+    Ok(Tensor::from_texts(shape, &texts.map_err(|e| format!("a text that is not UTF-8: {e}"))?))
 }
 
 /// The sizes, and the number of elements.
@@ -161,6 +173,9 @@ pub(crate) fn dense(t: &SparseTensorProto, files: &mut Files) -> Result<Tensor, 
         [n, rank] if *n == values.len() && *rank == shape.len() => *rank,
         other => return Err(format!("{} values with indices of shape {other:?}", values.len())),
     };
+    if values.dtype().is_reference() {
+        return Err(format!("a sparse tensor of {}", values.dtype()));
+    }
     let mut result = Tensor::zeros(values.dtype(), shape.clone());
     let strides = result.strides();
     let (bytes, all) = (result.bytes_mut(), indices.to_i64s());

@@ -81,11 +81,13 @@ impl Heap {
         place(number).and_then(|place| self.lists.get(place)).map_or(&[], |list| list)
     }
 
-    /// A tensor whose elements are numbers of this heap, which it does not hold; numbers stay as they are.
+    /// A tensor whose elements are numbers of this heap, which it does not hold; numbers of no heap become 0, and
+    /// what refers to nothing stays as it is.
     pub fn adopt(&mut self, tensor: &Tensor) -> Tensor {
-        let Some(heap) = tensor.heap().filter(|_| tensor.dtype().is_reference()) else {
+        if !tensor.dtype().is_reference() {
             return tensor.clone();
-        };
+        }
+        let Some(heap) = tensor.heap() else { return Tensor::zeros(tensor.dtype(), tensor.shape()) };
         let mut known: HashMap<u64, u64> = HashMap::new();
         let mut own = |number: u64| match tensor.dtype() {
             DType::List => match place(number).and_then(|place| heap.lists.get(place)) {

@@ -68,9 +68,10 @@ impl Tensor {
     /// size of the shape.
     pub fn read_npy(reader: &mut dyn Read) -> Result<Tensor, NpyError> {
         let header = read_header(reader)?;
-        let (dtype, fortran, shape) = parse_header(&header)?;
+        let (Elements { dtype, width }, fortran, shape) = parse_header(&header)?;
         // The data is read before anything of the header's size is allocated.
-        let expected = byte_size(dtype, &shape)?;
+        let count = byte_size(dtype, &shape)? / dtype.size();
+        let expected = count.checked_mul(width).ok_or_else(|| TensorError::TooLarge(dtype, shape.clone()))?;
         let mut data = Vec::new();
         reader.take(expected as u64).read_to_end(&mut data)?;
         if data.len() < expected {
@@ -78,6 +79,13 @@ impl Tensor {
         }
         if dtype == DType::Bool {
             data.iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
+        }
+        if dtype == DType::String {
+            if fortran && shape.len() > 1 {
+                return Err(NpyError::DType("texts in Fortran order".into()));
+            }
+            let texts: Vec<String> = (0..count).map(|i| text(&data[i * width..(i + 1) * width])).collect();
+            return Ok(Tensor::from_texts(shape, &texts));
         }
         if !fortran {
             return Ok(Tensor::new(dtype, shape, data)?);
@@ -91,10 +99,18 @@ impl Tensor {
     /// and eight-bit floats as `f32`, narrow integers as those of eight bits.
     ///
     /// # Errors
-    /// When writing fails.
+    /// When writing fails, or the elements are lists.
     pub fn write_npy(&self, writer: &mut dyn Write) -> Result<(), NpyError> {
-        let Some(descr) = descr(self.dtype()) else {
-            return self.cast(DType::F32).write_npy(writer);
+        let (descr, bytes) = match self.dtype() {
+            DType::List => return Err(NpyError::DType("list".into())),
+            DType::String => {
+                let (width, bytes) = characters(&self.texts());
+                (format!("<U{width}"), Some(bytes))
+            }
+            dtype => match descr(dtype) {
+                Some(descr) => (descr.to_string(), None),
+                None => return self.cast(DType::F32).write_npy(writer),
+            },
         };
         let dims: String = self.shape().iter().map(|dim| format!("{dim}, ")).collect();
         let shape = if self.rank() == 1 { dims.trim_end() } else { dims.trim_end_matches(", ") };
@@ -107,7 +123,7 @@ impl Tensor {
         writer.write_all(&[1, 0])?;
         writer.write_all(&length.to_le_bytes())?;
         writer.write_all(header.as_bytes())?;
-        Ok(writer.write_all(self.bytes())?)
+        Ok(writer.write_all(bytes.as_deref().unwrap_or(self.bytes()))?)
     }
 }
 
@@ -127,6 +143,33 @@ fn descr(dtype: DType) -> Option<&'static str> {
         DType::Bool => "|b1",
         _ => return None,
     })
+}
+
+/// How the elements of a file are stored.
+struct Elements {
+    dtype: DType,
+    /// Bytes each takes.
+    width: usize,
+}
+
+/// A text of as many characters of four bytes as fit, without the zeros behind it.
+fn text(bytes: &[u8]) -> String {
+    let code = |c: &[u8]| u32::from_le_bytes(c.try_into().expect("a chunk should have its size"));
+    let text: String = bytes
+        .chunks_exact(4)
+        .map(|c| char::from_u32(code(c)).unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect();
+    text.trim_end_matches('\0').to_string()
+}
+
+/// Texts as characters of four bytes: how many the longest has, and the bytes.
+fn characters(texts: &[&str]) -> (usize, Vec<u8>) {
+    let width = texts.iter().map(|text| text.chars().count()).max().unwrap_or(0).max(1);
+    let padded = |text: &&str| -> Vec<u8> {
+        let codes = text.chars().map(u32::from).chain(std::iter::repeat(0)).take(width);
+        codes.flat_map(u32::to_le_bytes).collect()
+    };
+    (width, texts.iter().flat_map(padded).collect())
 }
 
 fn read_header(reader: &mut dyn Read) -> Result<String, NpyError> {
@@ -158,7 +201,7 @@ fn read_header(reader: &mut dyn Read) -> Result<String, NpyError> {
 }
 
 /// Type, Fortran order and shape from the Python dictionary of the header.
-fn parse_header(header: &str) -> Result<(DType, bool, Vec<usize>), NpyError> {
+fn parse_header(header: &str) -> Result<(Elements, bool, Vec<usize>), NpyError> {
     let bad = |what: &str| NpyError::Header(format!("{what} in {:?}", header.trim_end()));
     let value = |key: &str| {
         let at = header.find(&format!("'{key}'")).ok_or_else(|| bad(&format!("no '{key}'")))?;
@@ -167,7 +210,7 @@ fn parse_header(header: &str) -> Result<(DType, bool, Vec<usize>), NpyError> {
     };
     let descr = value("descr")?.strip_prefix('\'').ok_or_else(|| bad("a structured type"))?;
     let descr = &descr[..descr.find('\'').ok_or_else(|| bad("no end of 'descr'"))?];
-    let dtype = parse_descr(descr).ok_or_else(|| NpyError::DType(descr.to_string()))?;
+    let elements = parse_descr(descr).ok_or_else(|| NpyError::DType(descr.to_string()))?;
     let order = value("fortran_order")?;
     let fortran = order.starts_with("True");
     if !fortran && !order.starts_with("False") {
@@ -177,11 +220,16 @@ fn parse_header(header: &str) -> Result<(DType, bool, Vec<usize>), NpyError> {
     let dims = &dims[..dims.find(')').ok_or_else(|| bad("no end of the shape"))?];
     let dims = dims.split(',').map(str::trim).filter(|dim| !dim.is_empty());
     let shape = dims.map(|dim| dim.trim_end_matches('L').parse().map_err(|_| bad("a bad dimension")));
-    Ok((dtype, fortran, shape.collect::<Result<_, _>>()?))
+    Ok((elements, fortran, shape.collect::<Result<_, _>>()?))
 }
 
-fn parse_descr(descr: &str) -> Option<DType> {
-    Some(match descr.trim_start_matches(['<', '|', '=']) {
+fn parse_descr(descr: &str) -> Option<Elements> {
+    let descr = descr.trim_start_matches(['<', '|', '=']);
+    if let Some(characters) = descr.strip_prefix('U') {
+        let width = characters.parse::<usize>().ok().filter(|&n| n > 0)?.checked_mul(4)?;
+        return Some(Elements { dtype: DType::String, width });
+    }
+    let dtype = match descr {
         "f8" => DType::F64,
         "f4" => DType::F32,
         "f2" => DType::F16,
@@ -195,7 +243,8 @@ fn parse_descr(descr: &str) -> Option<DType> {
         "u1" | ">u1" => DType::U8,
         "b1" | "?" => DType::Bool,
         _ => return None,
-    })
+    };
+    Some(Elements { dtype, width: dtype.size() })
 }
 
 /// Copies elements from column-major to row-major order.
@@ -252,6 +301,21 @@ mod tests {
                 assert_eq!((bytes.len() - tensor.cast(back.dtype()).bytes().len()) % 64, 0);
             }
         }
+    }
+
+    #[test]
+    fn texts_round_trip() {
+        let tensor = Tensor::from_texts([2, 2], &["a", "", "déjà vu", "𝄞"]);
+        let mut bytes = Vec::new();
+        tensor.write_npy(&mut bytes).unwrap();
+        assert_eq!(read(&bytes).unwrap(), tensor);
+        let header = "{'descr': '<U2', 'fortran_order': False, 'shape': (1,), }";
+        assert_eq!(read(&file(1, header, &[97, 0, 0, 0, 0, 0, 0, 0])).unwrap().texts(), ["a"]);
+        assert_eq!(read(&file(1, header, &[0, 0, 0xff, 0xff, 0, 0, 0, 0])).unwrap().texts(), ["\u{fffd}"]);
+        assert!(matches!(read(&file(1, header, &[97])), Err(NpyError::Truncated { expected: 8, given: 1 })));
+        let endless = "{'descr': '<U0', 'fortran_order': False, 'shape': (1000000000000,), }";
+        assert!(matches!(read(&file(1, endless, &[])), Err(NpyError::DType(_))));
+        assert!(Tensor::from_list([]).write_npy(&mut Vec::new()).is_err());
     }
 
     #[test]

@@ -29,6 +29,13 @@ pub(super) fn is_special(op: &Op) -> bool {
             | Op::Trees { .. }
             | Op::Unique { .. }
             | Op::Nms { .. }
+            | Op::TextConcat { .. }
+            | Op::TextSplit { .. }
+            | Op::TextMatch { .. }
+            | Op::TextNormalize { .. }
+            | Op::TextOf { .. }
+            | Op::NumberOf { .. }
+            | Op::Lookup { .. }
             | Op::Rnn { .. }
             | Op::Gru { .. }
             | Op::Lstm { .. }
@@ -66,6 +73,30 @@ impl Lowerer<'_> {
                 let binds = count.as_symbol().map(String::from).into_iter().collect();
                 let attrs = serde_json::json!({ "centers": centers });
                 self.host(g, id, views, wanted, Call { op: "nms", attrs, binds, more: vec![] });
+                Ok(())
+            }
+            Op::TextSplit { most, width } => {
+                let binds = width.as_symbol().map(String::from).into_iter().collect();
+                let attrs = serde_json::json!({ "most": most });
+                self.host(g, id, views, wanted, Call { op: "text_split", attrs, binds, more: vec![] });
+                Ok(())
+            }
+            Op::TextNormalize { case, exact, count } => {
+                let binds = count.as_symbol().map(String::from).into_iter().collect();
+                let attrs = serde_json::json!({ "case": case.name(), "exact": exact });
+                self.host(g, id, views, wanted, Call { op: "text_normalize", attrs, binds, more: vec![] });
+                Ok(())
+            }
+            op @ (Op::TextConcat { .. }
+            | Op::TextMatch { .. }
+            | Op::TextOf { .. }
+            | Op::NumberOf { .. }
+            | Op::Lookup { .. }) => {
+                let attrs = match op {
+                    Op::NumberOf { to } => serde_json::json!({ "to": to.name() }),
+                    _ => serde_json::Value::Null,
+                };
+                self.host(g, id, views, wanted, Call { op: op.name(), attrs, binds: vec![], more: vec![] });
                 Ok(())
             }
             Op::Rnn { .. } | Op::Gru { .. } | Op::Lstm { .. } => self.recurrent(g, id, views, wanted),

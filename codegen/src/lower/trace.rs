@@ -277,8 +277,12 @@ fn broadcast(at: &[Index], shape: &[Dim]) -> Vec<Index> {
     pairs.map(|(i, d)| if *d == Dim::ONE { Index::default() } else { i.clone() }).collect()
 }
 
-/// The element of a tensor of one element, if a literal holds it exactly.
+/// The element of a tensor of one element, if a literal holds it exactly. The number of a text is the program's to
+/// give.
 pub fn literal(tensor: &sardonyx_tensor::Tensor) -> Option<f64> {
+    if tensor.dtype().is_reference() {
+        return None;
+    }
     if tensor.dtype().is_float() {
         return Some(tensor.get_f64(0));
     }

@@ -12,6 +12,7 @@ pub(super) fn storage(dtype: DType, half: bool) -> DType {
         DType::F16 | DType::BF16 => DType::U16,
         DType::F64 | DType::F32 => dtype,
         t if t.is_float() => DType::U8,
+        t if t.is_reference() => DType::U64,
         DType::I4 | DType::I2 => DType::I8,
         DType::U4 | DType::U2 => DType::U8,
         t => t,

@@ -157,6 +157,8 @@ words! {
     PadMode { #[doc = "with the given value"] Constant = "constant", #[doc = "mirrored, without the edge"] Reflect = "reflect", #[doc = "with the nearest element"] Edge = "edge", #[doc = "periodically"] Wrap = "wrap" }
     /// How a scatter combines an update with what is there.
     Reduction { #[doc = "the last update wins"] Replace = "replace", Add = "add", Mul = "mul", Min = "min", Max = "max" }
+    /// What becomes of the case of letters.
+    LetterCase { #[doc = "it stays"] Same = "same", Lower = "lower", Upper = "upper" }
     /// Which way a recurrent network walks the sequence.
     Direction { Forward = "forward", Reverse = "reverse", #[doc = "both, as two directions"] Both = "both" }
     /// How a resize interpolates (ONNX Resize `mode`).
@@ -209,14 +211,22 @@ impl Constant {
     pub fn tensor(&self) -> &Tensor {
         &self.tensor
     }
+    fn hash(&self) -> u64 {
+        match self.tensor.dtype() {
+            t if t.is_reference() => crate::text::hash(format!("{:?}", self.tensor).as_bytes()),
+            _ => crate::text::hash(self.tensor.bytes()),
+        }
+    }
     /// Writes what the text form has between `const` and the type.
     pub fn print(&self, out: &mut String) {
         match self.source {
             Source::Random(seed) => write!(out, "rand({seed})"),
             Source::Opaque(hash) => write!(out, "opaque({hash:#x})"),
             Source::Given if self.tensor.len() > Constant::PRINTED => {
-                write!(out, "opaque({:#x})", crate::text::hash(self.tensor.bytes()))
+                write!(out, "opaque({:#x})", self.hash())
             }
+            Source::Given if self.tensor.dtype() == DType::String => write!(out, "{:?}", self.tensor.texts()),
+            Source::Given if self.tensor.dtype() == DType::List => write!(out, "opaque({:#x})", self.hash()),
             Source::Given if self.tensor.dtype().is_float() => write!(out, "{:?}", self.tensor.to_f64s()),
             Source::Given => write!(out, "{:?}", self.tensor.to_i128s()),
         }

@@ -31,6 +31,7 @@ mod random;
 mod recurrent;
 mod reduce;
 mod resize;
+mod texts;
 
 pub use attribute::{Attribute, Constant};
 pub use infer::{Infer, broadcast};
@@ -79,6 +80,11 @@ impl Op {
         if types.len() > MAX_RESULTS {
             return Err(format!("{} results", types.len()));
         }
+        let made = types.iter().find(|t| t.dtype.is_reference());
+        let may = reference.is_some() || self.is_of_texts() || matches!(self, Op::Const { .. });
+        if let Some(ty) = made.filter(|_| !may && self.regions().is_empty()) {
+            return Err(format!("{} gives numbers, not {ty}", self.name()));
+        }
         let negative = |t: &&Type| t.shape.iter().any(|d| d.provably_le(-1));
         match types.iter().find(negative) {
             Some(t) => Err(format!("the result {t} of {} has a negative size", cx.listed())),
@@ -87,9 +93,12 @@ impl Op {
     }
 
     /// Whether operands may be texts and lists: the op moves elements, has regions, or is pointwise, where the
-    /// rules of the primitives decide.
+    /// rules of the primitives decide, or its own type rule does.
     fn takes_references(&self, count: usize) -> bool {
-        self.row().pointwise || self.moved_operands(count).is_some() || !self.regions().is_empty()
+        self.row().pointwise
+            || self.is_of_texts()
+            || self.moved_operands(count).is_some()
+            || !self.regions().is_empty()
     }
 
     /// Calls `f` with every symbolic dimension in the attributes, regions left alone.
@@ -109,6 +118,8 @@ impl Op {
 
     /// Whether the elements of the operands decide the sizes of the results; attributes name them.
     pub fn sizes_are_found(&self) -> bool {
-        matches!(self, Op::NonZero { .. } | Op::Unique { .. } | Op::Nms { .. }) || !self.regions().is_empty()
+        matches!(self, Op::NonZero { .. } | Op::Unique { .. } | Op::Nms { .. })
+            || self.text_count().is_some()
+            || !self.regions().is_empty()
     }
 }

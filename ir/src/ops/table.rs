@@ -5,7 +5,7 @@
 use super::attribute::*;
 use super::{
     Definition, attention, control, conv, deform, detection, gather, linear, linear_attention, matmul,
-    movement, norm, order, pool, random, recurrent, reduce, resize, trees,
+    movement, norm, order, pool, random, recurrent, reduce, resize, texts, trees,
 };
 use crate::graph::Graph;
 use crate::scalar::{Expr, Scalar};
@@ -311,6 +311,21 @@ ops! {
     Gru        gru        (x, w, r, bias, seq_lens, h0) { direction: Direction = _, hidden: i64 = 1, activations: Vec<String> = _, alpha: Vec<f64> = _, beta: Vec<f64> = _, clip: f64 = (f64::INFINITY), linear_before_reset: bool = false } via recurrent::RECURRENT;
     /// As `rnn`, three activations per direction, also the last cell; `bias` `[dirs,8h]`, gates `i o f c`, `peephole` `[dirs,3h]`.
     Lstm       lstm       (x, w, r, bias, seq_lens, h0, c0, peephole) { direction: Direction = _, hidden: i64 = 1, activations: Vec<String> = _, alpha: Vec<f64> = _, beta: Vec<f64> = _, clip: f64 = (f64::INFINITY), input_forget: bool = false } via recurrent::RECURRENT;
+    // --- Texts -----------------------------------------------------------------------------------
+    /// Each text of `a` with that of `b` behind it, numpy-broadcast.
+    TextConcat text_concat (a, b)      {}                          via texts::CONCAT;
+    /// The parts between delimiters, at most `most` + 1 (negative: any number), as `[…,width]` with empty texts behind shorter lists, and their number `[…]`. An empty delimiter: any white space.
+    TextSplit  text_split (x, delimiter) { most: i64 = (-1), width: Dim = _ } via texts::SPLIT;
+    /// Whether a pattern fits the whole text.
+    TextMatch  text_match (x, pattern) {}                          via texts::MATCH;
+    /// `x` `[n]` or `[1,n]` without the texts in `stops` `[m]` (compared without regard to case unless `exact`), in a case; one empty text where none is left.
+    TextNormalize text_normalize (x, stops) { case: LetterCase = _, exact: bool = false, count: Dim = _ } via texts::NORMALIZE;
+    /// Numbers as texts: 8 significant digits of a float, 17 of an `f64`.
+    TextOf     text_of    (x)          {}                          via texts::OF_NUMBER;
+    /// Texts as numbers; fails where one is none.
+    NumberOf   number_of  (x)          { to: DType = (DType::F32) } via texts::TO_NUMBER;
+    /// The value at the place of the first equal key of `keys` `[n]`, for each element; `default` where there is none.
+    Lookup     lookup     (x, keys, values, default) {}            via texts::LOOKUP;
     // --- Regions ---------------------------------------------------------------------------------
     /// The results of one of two graphs on the captures; `types` are declared where the branches' differ.
     If         if_        (cond ; captures ..) { then: Box<Graph> = _, otherwise: Box<Graph> = _, types: Vec<Type> = _ } via control::IF;

@@ -239,6 +239,9 @@ impl<'t> Parser<'t> {
         let start = self.pos;
         let word = self.numeral()?;
         let dtype = if self.eat(":") { self.dtype()? } else { DType::F32 };
+        if dtype.is_reference() {
+            return Err(self.error(format!("{dtype} has no numbers")));
+        }
         let tensor = match word.parse::<i128>() {
             Ok(x) if !dtype.is_float() => Tensor::from_i128s(dtype, vec![], [x]),
             _ => {
@@ -301,8 +304,14 @@ impl<'t> Parser<'t> {
     fn constant(&mut self, g: &mut Graph) -> Result<Value> {
         let kind = if self.eat("[") { "" } else { self.word()? };
         let (mut floats, mut integers, mut seed) = (Vec::new(), Vec::new(), 0);
+        let mut texts = Vec::new();
         if kind.is_empty() {
             self.list("]", |p| {
+                p.skip();
+                if p.rest().starts_with('"') {
+                    texts.push(p.quoted()?);
+                    return Ok(());
+                }
                 let w = p.numeral()?;
                 let x: f64 = w.parse().map_err(|_| p.error(format!("`{w}` is not a number")))?;
                 floats.push(x);
@@ -322,10 +331,14 @@ impl<'t> Parser<'t> {
         let sizes = ty.sizes().ok_or_else(|| self.error("a constant has known dimensions"))?;
         let count = sizes.iter().try_fold(1usize, |a, &b| a.checked_mul(b)).filter(|&n| n <= MAX_ELEMENTS);
         let count = count.ok_or_else(|| self.error("the constant is too large"))?;
+        let of_texts = ty.dtype == DType::String;
+        let (given, wrong) = if of_texts { (texts.len(), floats.len()) } else { (floats.len(), texts.len()) };
         let constant = match kind {
-            "" if floats.len() != count => {
-                return Err(self.error(format!("{ty} has {count} elements, not {}", floats.len())));
+            "" if given != count || wrong > 0 => {
+                return Err(self.error(format!("{ty} has {count} elements of its type, not {given}")));
             }
+            "" if of_texts => Constant::new(Tensor::from_texts(sizes, &texts)),
+            _ if ty.dtype == DType::List => return Err(self.error("a list has no text")),
             "" if ty.dtype.is_float() => Constant::new(Tensor::from_f64s(ty.dtype, sizes, floats)),
             "" => Constant::new(Tensor::from_i128s(ty.dtype, sizes, integers)),
             "rand" => Constant::random(seed, sample(ty.dtype, &sizes, seed)),

@@ -102,7 +102,7 @@ fn write_node(g: &Graph, id: NodeId, names: &HashMap<Value, String>, depth: usiz
 
 /// The text of a scalar constant in operand position: its number and type.
 fn literal(g: &Graph, v: Value) -> Option<String> {
-    let t = g.const_value(v).filter(|t| t.shape().is_empty())?;
+    let t = g.const_value(v).filter(|t| t.shape().is_empty() && !t.dtype().is_reference())?;
     let mut text = String::new();
     if t.dtype().is_float() {
         t.get_f64(0).print(&mut text);

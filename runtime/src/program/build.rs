@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
-use sardonyx_tensor::{DType, Tensor};
+use sardonyx_tensor::{DType, Heap, Tensor};
 
 use super::{HEADER, MAGIC, PAGE, Program, check};
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ const SMALL: usize = 16 << 10;
 
 /// Collects the parts of a program and writes its file. The same parts in the same order give the same bytes.
 ///
-/// The builder fills in `weights`, `blobs`, `attachments` and `format` of its [`Manifest`]; the caller fills
+/// The builder fills in `weights`, `texts`, `blobs`, `attachments` and `format` of its [`Manifest`]; the caller fills
 /// in the rest.
 #[derive(Debug, Default)]
 pub struct ProgramBuilder<'a> {
@@ -24,6 +24,8 @@ pub struct ProgramBuilder<'a> {
     by_sum: HashMap<(blake3::Hash, bool), (usize, u64)>,
     /// The blob of small weights.
     pool: Option<usize>,
+    /// The texts of weights.
+    heap: Heap,
 }
 
 enum Content<'a> {
@@ -79,6 +81,20 @@ impl<'a> ProgramBuilder<'a> {
             ..Manifest::default()
         };
         ProgramBuilder { manifest, ..ProgramBuilder::default() }
+    }
+
+    /// Adds a tensor as a weight, texts among them, and returns its index.
+    pub fn tensor(&mut self, name: &str, tensor: &'a Tensor) -> usize {
+        match tensor.dtype().is_reference() {
+            true => self.owned_tensor(name, tensor),
+            false => self.weight(name, tensor.dtype(), tensor.shape(), tensor.bytes()),
+        }
+    }
+
+    /// As [`ProgramBuilder::tensor`], for a tensor that is not kept.
+    pub fn owned_tensor(&mut self, name: &str, tensor: &Tensor) -> usize {
+        let numbers = self.heap.adopt(tensor);
+        self.owned_weight(name, numbers.dtype(), numbers.shape(), numbers.bytes().to_vec())
     }
 
     /// Adds a weight and returns its index. One that has the same type, shape and bytes as an earlier one is
@@ -179,6 +195,7 @@ impl<'a> ProgramBuilder<'a> {
     pub fn finished_manifest(&self) -> Result<Manifest> {
         let mut manifest = self.manifest.clone();
         manifest.format = FORMAT;
+        manifest.texts = self.heap.all_texts().map(String::from).collect();
         let mut offset = 0u64;
         for content in &self.blobs {
             let size = content.size() as u64;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use sardonyx_tensor::Dim;
+use sardonyx_tensor::{DType, Dim};
 
 use super::{PAGE, check_steps};
 use crate::manifest::{Buffer, Manifest, Place, Port, TargetProgram, Weight, count_steps};
@@ -109,6 +109,7 @@ fn check_weight(weight: &Weight, manifest: &Manifest) -> Check {
     let Some(blob) = manifest.blobs.get(weight.blob) else {
         return Err(format!("weight `{name}` is in blob {}, which does not exist", weight.blob));
     };
+    ensure!(weight.dtype != DType::List, "weight `{name}` is a list");
     ensure!(weight.offset.is_multiple_of(64), "weight `{name}` is not aligned");
     let end = weight_size(weight).and_then(|size| size.checked_add(weight.offset));
     ensure!(end.is_some_and(|end| end <= blob.size), "weight `{name}` does not fit into its blob");

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use sardonyx_tensor::Dim;
+use sardonyx_tensor::{Dim, Heap, Tensor};
 
 use super::bind::Symbols;
 use super::late::Late;
@@ -50,6 +50,8 @@ pub(super) struct Steps {
     /// Dimension parameters of launches that the plan could not compute.
     dims: Vec<i64>,
     pub profile: Option<Profile>,
+    /// What elements of reference types are numbers in.
+    pub heap: Heap,
 }
 
 impl Steps {
@@ -60,6 +62,7 @@ impl Steps {
             symbols: Symbols::new(manifest, target),
             dims: Vec::new(),
             profile: None,
+            heap: Heap::of_texts(&manifest.texts),
         }
     }
 
@@ -267,7 +270,7 @@ impl<'a> Runner<'a> {
     }
 
     fn host(&mut self, call: &Host) -> Done {
-        let run =
+        let operation =
             host::find(&call.op).ok_or_else(|| format!("this runtime has no operation `{}`", call.op))?;
         self.bring(&call.inputs)?;
         let mut views = Vec::with_capacity(call.inputs.len());
@@ -286,10 +289,16 @@ impl<'a> Runner<'a> {
             shape.iter().map(|dim| plan::known(dim, &value, what)).collect()
         };
         let outputs: Vec<_> = call.outputs.iter().map(shape).collect::<Result<_>>()?;
-        let results = run(&host::Call { inputs: &views, attrs: &call.attrs, outputs: &outputs })?;
+        let given = host::Call { inputs: &views, attrs: &call.attrs, outputs: &outputs };
+        let results = host::run(operation, &given, &self.state.heap)?;
         if results.len() < call.outputs.len() {
             return Err(format!("it gives {} results, not {}", results.len(), call.outputs.len()).into());
         }
+        let mut own = |result: Tensor| match result.dtype().is_reference() {
+            true => self.state.heap.adopt(&result),
+            false => result,
+        };
+        let results: Vec<Tensor> = results.into_iter().map(&mut own).collect();
         for (&buffer, result) in call.outputs.iter().zip(&results) {
             for (dim, &size) in self.target.buffers[buffer].shape.iter().zip(result.shape()) {
                 if let Some(symbol) =

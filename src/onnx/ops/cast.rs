@@ -1,6 +1,6 @@
 //! Casts between element types, of values and of bits.
 use super::super::context::{Built, Context};
-use super::super::error::invalid;
+use super::super::error::{invalid, unsupported};
 use super::{Row, one};
 use sardonyx_ir::{Op, Value};
 use sardonyx_tensor::DType;
@@ -21,6 +21,15 @@ fn cast_like(cx: &mut Context) -> Built {
 }
 
 fn cast_to(cx: &mut Context, x: Value, to: DType) -> Built {
+    match (cx.dtype(x), to) {
+        (from, to) if from == to => return Ok(x),
+        (DType::Bool, DType::String) | (DType::String, DType::Bool) => {
+            return unsupported("casts between texts and truth values");
+        }
+        (_, DType::String) => return cx.add(Op::TextOf {}, &[x]),
+        (DType::String, _) => return cx.add(Op::NumberOf { to }, &[x]),
+        _ => {}
+    }
     let eight = matches!(to, DType::F8E4M3FN | DType::F8E4M3FNUZ | DType::F8E5M2 | DType::F8E5M2FNUZ);
     if eight && cx.dtype(x).is_float() && !cx.flag("saturate", true)? {
         return cast_unsaturated(cx, x, to);

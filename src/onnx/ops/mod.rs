@@ -16,6 +16,7 @@ mod conv;
 mod detection;
 mod einsum;
 mod index;
+mod labels;
 mod late;
 mod legacy;
 mod loss;
@@ -35,6 +36,7 @@ mod shape;
 mod signal;
 mod slice;
 mod state;
+mod text;
 mod training;
 
 /// The newest version of the standard domain that is known.
@@ -103,6 +105,8 @@ static GROUPS: &[&[Row]] = &[
     state::ROWS,
     legacy::ROWS,
     ngrams::ROWS,
+    text::ROWS,
+    labels::ROWS,
 ];
 
 /// Rows by domain and name, oldest first.

@@ -12,16 +12,14 @@ const MOST_SKIPS: i64 = 64;
 
 fn tf_idf(cx: &mut Context) -> Built {
     let x = cx.operand(0)?;
-    if cx.has("pool_strings") || !cx.dtype(x).is_int() {
-        return unsupported("n-grams of strings");
-    }
+    let (x, pool) = pool(cx, x)?;
     let single = cx.rank(x) == 1;
     let x = if single { cx.unsqueeze(x, &[0])? } else { cx.ranked(x, 2)? };
     let x = cx.cast(x, DType::I64)?;
     let list = |name: &str| -> Built<Vec<i64>> {
         Ok(cx.ints(name)?.ok_or_else(|| format!("the attribute `{name}` is missing"))?)
     };
-    let (pool, starts, places) = (list("pool_int64s")?, list("ngram_counts")?, list("ngram_indexes")?);
+    let (starts, places) = (list("ngram_counts")?, list("ngram_indexes")?);
     let (shortest, longest) = (cx.int("min_gram_length", 1)?, cx.int("max_gram_length", 1)?);
     let skips = cx.int("max_skip_count", 0)?;
     if !(0..=MOST_SKIPS).contains(&skips) {
@@ -55,6 +53,22 @@ fn tf_idf(cx: &mut Context) -> Built {
     let counts = cx.concat(&counts, 1)?;
     let y = weighted(cx, counts, &places, width as usize)?;
     if single { cx.squeeze(y, &[0]) } else { Ok(y) }
+}
+
+/// The elements and those of the n-grams as integers; a text is the place where it is first among the latter.
+fn pool(cx: &mut Context, x: Value) -> Built<(Value, Vec<i64>)> {
+    let Some(texts) = cx.strings("pool_strings")? else {
+        let pool = cx.ints("pool_int64s")?.ok_or("the attribute `pool_int64s` is missing")?;
+        return if cx.dtype(x).is_int() {
+            Ok((x, pool))
+        } else {
+            invalid("n-grams of integers in no integers")
+        };
+    };
+    let first = |text: &String| texts.iter().position(|t| t == text).map_or(-1, |place| place as i64);
+    let pool: Vec<i64> = texts.iter().map(first).collect();
+    let (keys, places, none) = (cx.text_list(&texts), cx.int_list(&pool), cx.int_scalar(-1));
+    Ok((cx.add(Op::Lookup {}, &[x, keys, places, none])?, pool))
 }
 
 /// How often each of some n-grams of one length stands in each row, with up to so many elements skipped

@@ -45,8 +45,10 @@ fn constant(cx: &mut Context) -> Built {
         Tensor::scalar(n)
     } else if let Some(all) = cx.ints("value_ints")? {
         Tensor::from_slice([all.len()], &all)
-    } else if cx.has("value_string") || cx.has("value_strings") {
-        return unsupported("strings");
+    } else if let Some(text) = cx.string_if("value_string")? {
+        Tensor::from_texts([], &[text])
+    } else if let Some(all) = cx.strings("value_strings")? {
+        Tensor::from_texts([all.len()], &all)
     } else {
         return invalid("a constant without a value");
     };
