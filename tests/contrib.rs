@@ -25,6 +25,8 @@ mod product;
 mod qlinear;
 #[path = "contrib/quantized.rs"]
 mod quantized;
+#[path = "contrib/texts.rs"]
+mod texts;
 #[path = "contrib/trees.rs"]
 mod trees;
 
@@ -184,6 +186,11 @@ fn quantized_products() {
     run(quantized::cases());
 }
 
+#[test]
+fn texts_and_labels() {
+    run(texts::cases());
+}
+
 /// The cases of all groups.
 const GROUPS: &[fn() -> Vec<Case>] = &[
     attention::cases,
@@ -194,6 +201,7 @@ const GROUPS: &[fn() -> Vec<Case>] = &[
     product::cases,
     qlinear::cases,
     quantized::cases,
+    texts::cases,
     trees::cases,
 ];
 

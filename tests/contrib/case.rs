@@ -272,6 +272,10 @@ fn brief<T: Clone>(all: &[T]) -> Vec<T> {
 /// A tensor of the file format; types of four bits two a byte.
 pub fn encode(name: &str, t: &Tensor) -> TensorProto {
     let dims: Vec<i64> = t.shape().iter().map(|&n| n as i64).collect();
+    if t.dtype() == DType::String {
+        let string_data = t.texts().iter().map(|text| text.as_bytes().to_vec()).collect();
+        return TensorProto { string_data, ..build::raw(name, number(DType::String), &dims, &[]) };
+    }
     let bytes = match t.dtype().bits() {
         4 => t.bytes().chunks(2).map(|p| (p[0] & 15) | (p.get(1).map_or(0, |b| b << 4))).collect(),
         _ => t.bytes().to_vec(),
@@ -289,6 +293,7 @@ pub fn number(dtype: DType) -> i32 {
         DType::I16 => 5,
         DType::I32 => 6,
         DType::I64 => 7,
+        DType::String => 8,
         DType::Bool => 9,
         DType::F16 => 10,
         DType::F64 => 11,

@@ -218,7 +218,10 @@ impl<'a> Matcher<'a> {
 fn number(g: &Graph, leaf: Leaf) -> Option<f64> {
     match leaf {
         Leaf::Num(x) => Some(x),
-        Leaf::Value(v) => g.const_value(v).filter(|t| t.len() == 1).map(|t| t.get_f64(0)),
+        Leaf::Value(v) => {
+            let number = |t: &&sardonyx_tensor::Tensor| t.len() == 1 && !t.dtype().is_reference();
+            g.const_value(v).filter(number).map(|t| t.get_f64(0))
+        }
     }
 }
 

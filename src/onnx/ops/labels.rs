@@ -1,30 +1,48 @@
-//! Labels of classes (ai.onnx.ml LabelEncoder).
+//! Labels of classes (ai.onnx.ml).
 use super::super::context::{Built, Context};
 use super::super::error::{Fault, invalid};
 use super::{Import, Row};
 use sardonyx_ir::{Op, Value};
 use sardonyx_tensor::{DType, Tensor};
 
-pub(super) const ROWS: &[Row] = &[one(1, classes), one(2, encoder)];
+pub(super) const ROWS: &[Row] = &[
+    one("CategoryMapper", 1, categories),
+    one("LabelEncoder", 1, classes),
+    one("LabelEncoder", 2, encoder),
+];
 
-const fn one(since: i64, f: fn(&mut Context) -> Built) -> Row {
-    Row { domain: "ai.onnx.ml", name: "LabelEncoder", since, import: Import::One(f) }
+const fn one(name: &'static str, since: i64, f: fn(&mut Context) -> Built) -> Row {
+    Row { domain: "ai.onnx.ml", name, since, import: Import::One(f) }
+}
+
+/// Pairs of a text and an integer, read in the direction that the operand asks for.
+fn categories(cx: &mut Context) -> Built {
+    let texts = cx.strings("cats_strings")?.ok_or("the attribute `cats_strings` is missing")?;
+    let numbers = cx.ints("cats_int64s")?.ok_or("the attribute `cats_int64s` is missing")?;
+    translated(cx, &texts, &numbers)
 }
 
 /// Version 1: texts become their places among the classes, or places texts.
 fn classes(cx: &mut Context) -> Built {
-    let x = cx.operand(0)?;
     let classes = cx.strings("classes_strings")?.ok_or("the attribute `classes_strings` is missing")?;
     let places: Vec<i64> = (0..classes.len() as i64).collect();
-    let (classes, places) = (cx.text_list(&classes), cx.int_list(&places));
+    translated(cx, &classes, &places)
+}
+
+/// Texts as the numbers at their places, or numbers as texts.
+fn translated(cx: &mut Context, texts: &[String], numbers: &[i64]) -> Built {
+    if texts.len() != numbers.len() {
+        return invalid(format!("{} texts for {} numbers", texts.len(), numbers.len()));
+    }
+    let (x, texts, numbers) = (cx.operand(0)?, cx.text_list(texts), cx.int_list(numbers));
     if cx.dtype(x) == DType::String {
         let default = cx.int("default_int64", -1)?;
         let default = cx.int_scalar(default);
-        return cx.add(Op::Lookup {}, &[x, classes, places, default]);
+        return cx.add(Op::Lookup {}, &[x, texts, numbers, default]);
     }
     let default = cx.string("default_string", "_Unused")?;
     let default = cx.text(&default);
-    cx.add(Op::Lookup {}, &[x, places, classes, default])
+    cx.add(Op::Lookup {}, &[x, numbers, texts, default])
 }
 
 /// From version 2 on: pairs of keys and values of any types.
