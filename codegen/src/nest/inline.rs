@@ -56,7 +56,7 @@ impl<'b> Inliner<'_, 'b> {
                 }
                 let value = self.b.prim(*p, &values);
                 // Small integers wrap at every step; narrow floats round at the end only.
-                let small = !dtype.is_float() && self.types[i].is_some() && dtype != register_dtype(dtype);
+                let small = dtype.is_int() && self.types[i].is_some() && dtype != register_dtype(dtype);
                 if small { value.cast(dtype) } else { value }
             }
         };

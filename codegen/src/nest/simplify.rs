@@ -124,7 +124,11 @@ pub(super) fn cast<'b>(x: Expr<'b>, dtype: DType) -> Expr<'b> {
         _ if is_inside(x, to.dtype) => b.push(to, Op::CastInside(x.reg)),
         _ => b.push(to, Op::Cast(x.reg)),
     };
-    if dtype == register_dtype(dtype) { converted } else { b.push(to, Op::Narrow(dtype, converted.reg)) }
+    if dtype == register_dtype(dtype) || dtype.is_reference() {
+        converted
+    } else {
+        b.push(to, Op::Narrow(dtype, converted.reg))
+    }
 }
 
 /// Whether a float was limited to the range of a narrow integer.

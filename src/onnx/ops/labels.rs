@@ -5,11 +5,8 @@ use super::{Import, Row};
 use sardonyx_ir::{Op, Value};
 use sardonyx_tensor::{DType, Tensor};
 
-pub(super) const ROWS: &[Row] = &[
-    one("CategoryMapper", 1, categories),
-    one("LabelEncoder", 1, classes),
-    one("LabelEncoder", 2, encoder),
-];
+pub(super) const ROWS: &[Row] =
+    &[one("CategoryMapper", 1, categories), one("LabelEncoder", 1, classes), one("LabelEncoder", 2, encoder)];
 
 const fn one(name: &'static str, since: i64, f: fn(&mut Context) -> Built) -> Row {
     Row { domain: "ai.onnx.ml", name, since, import: Import::One(f) }
