@@ -337,7 +337,7 @@ mod tests {
         assert!(matches!(read(&file(9, "", &[])), Err(NpyError::Version(9, 0))));
         assert!(matches!(read(&file(1, "{}", &[])), Err(NpyError::Header(_))));
         assert!(matches!(read(&file(1, &header(">f4", "1"), &[0; 4])), Err(NpyError::DType(_))));
-        assert!(matches!(read(&file(1, &header("<U4", "1"), &[0; 4])), Err(NpyError::DType(_))));
+        assert!(matches!(read(&file(1, &header("<M8", "1"), &[0; 8])), Err(NpyError::DType(_))));
         let short = read(&file(1, &header("<f4", "2,"), &[0; 7]));
         assert!(matches!(short, Err(NpyError::Truncated { expected: 8, given: 7 })));
         let huge = read(&file(1, &header("<f4", "99999999999999999, 9999999999"), &[]));

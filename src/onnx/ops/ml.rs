@@ -1,4 +1,4 @@
-//! Operators of the domain `ai.onnx.ml`, classical machine learning, on numbers: maps and texts are not
+//! Operators of the domain `ai.onnx.ml`, classical machine learning, on numbers and labels: maps are not
 //! supported. They are written out in the ops that ONNX's own operators become; only ensembles of trees are an
 //! op of their own.
 //!

@@ -16,7 +16,6 @@ mod conv;
 mod detection;
 mod einsum;
 mod index;
-mod labels;
 mod late;
 mod legacy;
 mod loss;
@@ -106,7 +105,6 @@ static GROUPS: &[&[Row]] = &[
     legacy::ROWS,
     ngrams::ROWS,
     text::ROWS,
-    labels::ROWS,
 ];
 
 /// Rows by domain and name, oldest first.
