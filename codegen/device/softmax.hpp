@@ -20,7 +20,12 @@ INLINE float exchange(float x, int mask) {
     bits.u = (u32_t)__builtin_amdgcn_ds_bpermute((lane ^ mask) * 4, (int)bits.u);
     return bits.f;
 }
+// LLVM 15 does not know the instruction by name.
+#if __has_builtin(__builtin_amdgcn_exp2f)
 INLINE float power_of_two(float x) { return __builtin_amdgcn_exp2f(x); }
+#else
+INLINE float power_of_two(float x) { return __builtin_exp2f(x); }
+#endif
 #else
 static thread_local float exchanged[1024];
 INLINE float exchange(float x, int mask) {
