@@ -29,6 +29,8 @@ pub struct Options {
     pub keep_source: bool,
     /// What is put in place of the model's f32: f16 or bf16; nothing if none.
     pub dtype: Option<DType>,
+    /// Whether sessions on GPUs may let vendors' libraries compute matrix products, where they are faster.
+    pub libraries: bool,
     /// Stop after so many rewrites.
     pub stop_after: Option<usize>,
     /// Collect near-misses of this rule.
@@ -45,6 +47,7 @@ impl Default for Options {
             tools: Tools::default(),
             keep_source: false,
             dtype: None,
+            libraries: false,
             stop_after: None,
             explain: None,
         }
@@ -169,6 +172,7 @@ pub fn generate_to(
         tools: Some(&options.tools),
         keep_source: options.keep_source,
         golden: None,
+        libraries: options.libraries,
         progress,
     };
     sardonyx_codegen::compile::compile_to(graph, &options, out)

@@ -8,7 +8,7 @@ use crate::toolchain::{self, Options, ToolchainError, cache::Cache, gpu::Tools};
 use crate::unit::Unit;
 use crate::weight::Weight;
 use sardonyx_ir::{Graph, Op};
-use sardonyx_runtime::manifest::{Constraint, Place, Port};
+use sardonyx_runtime::manifest::{Constraint, Place, Port, Step, TargetProgram, walk};
 use sardonyx_runtime::{Error as ProgramError, ProgramBuilder};
 use sardonyx_tensor::{Dim, Tensor};
 use std::fmt;
@@ -31,6 +31,8 @@ pub struct CompileOptions<'a> {
     pub keep_source: bool,
     /// Inputs with the outputs they should give, and the absolute and relative tolerance, for the self-test.
     pub golden: Option<Golden<'a>>,
+    /// Whether sessions on GPUs may let rocBLAS or cuBLAS compute matrix products, where they are faster.
+    pub libraries: bool,
     /// Is told what is going on.
     pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
 }
@@ -197,7 +199,8 @@ pub fn compile_to(
         let (jobs, cache, tools) = (options.jobs, options.cache, options.tools);
         let how = Options { jobs, cache, tools, progress: Some(&compiling) };
         let objects = toolchain::compile(&one.units, spec, &how)?;
-        let Plan { mut program, weights } = plan::plan(one, &objects.places);
+        let Plan { mut program, weights } =
+            plan::plan(one, &objects.places, options.libraries && spec.cpu().is_none());
         let weights: Vec<usize> = weights
             .iter()
             .map(|&w| {
@@ -218,7 +221,7 @@ pub fn compile_to(
         report.launches += one.units.len();
         report.code += objects.objects.iter().map(Vec::len).sum::<usize>();
         program.code = objects.objects.into_iter().map(|object| builder.code(object)).collect();
-        program.placement = placement(&spec.name(), graph, one, program.kernels.len());
+        program.placement = placement(&spec.name(), graph, one, &program);
         program.name = spec.name();
         program.features = spec.cpu().map(features).unwrap_or_default();
         report.placement.push(program.placement.clone());
@@ -294,15 +297,19 @@ fn add_golden(builder: &mut ProgramBuilder<'_>, golden: &Golden<'_>) {
 }
 
 /// The line that says where nodes run.
-fn placement(target: &str, graph: &Graph, lowered: &Lowered, kernels: usize) -> String {
+fn placement(target: &str, graph: &Graph, lowered: &Lowered, program: &TargetProgram) -> String {
     let is_input = |id| matches!(graph.node(id).op, Op::Input { .. });
     let nodes = graph.order().into_iter().filter(|&id| !is_input(id)).count();
     let dots = lowered.kernels.iter().filter(|k| matches!(k, Kernel::Dot(_))).count();
     let integers = if dots > 0 { format!(", integer contractions {dots}") } else { String::new() };
-    format!(
-        "{target} {nodes}/{nodes} nodes ({} launches of {kernels} kernels{integers})",
-        lowered.units.len()
-    )
+    let mut products = 0;
+    walk(&program.steps, &mut |_, step| {
+        products += usize::from(matches!(step, Step::Launch(launch) if launch.product.is_some()));
+    });
+    let library = if target.starts_with("hip:") { "rocBLAS" } else { "cuBLAS" };
+    let libraries = if products > 0 { format!(", {products} or {library}") } else { String::new() };
+    let (launches, kernels) = (lowered.units.len(), program.kernels.len());
+    format!("{target} {nodes}/{nodes} nodes ({launches} launches of {kernels} kernels{integers}{libraries})")
 }
 
 /// What code for a processor needs, in the names of Rust's standard library.

@@ -2,6 +2,7 @@
 pub mod compile;
 pub mod emit;
 pub mod kernel;
+pub mod library;
 pub mod lower;
 pub mod math;
 pub mod nest;

@@ -345,7 +345,8 @@ impl Lowerer<'_> {
         self.out.kernels.push(kernel);
         let (kernel, grid) = (self.out.units.len(), unit.grid().clone());
         self.out.units.push(unit);
-        self.out.steps.push(Step::Launch(Launch { kernel, args, dims, grid, label, origins, flops, bytes }));
+        let launch = Launch { kernel, args, dims, grid, label, origins, flops, bytes, product: None };
+        self.out.steps.push(Step::Launch(launch));
         Ok(())
     }
 

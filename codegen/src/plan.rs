@@ -1,6 +1,7 @@
 //! Planning: a lowered graph and its compiled kernels as the program of a target.
 //!
 //! Buffers get their lifetimes, in which the runtime places them; what no step uses is left out.
+use crate::library;
 use crate::lower::Lowered;
 use crate::unit::Unit;
 use sardonyx_runtime::manifest::{
@@ -19,11 +20,15 @@ pub struct Plan {
 }
 
 /// Plans a lowered graph whose units stand at `places`: the object and symbol of each.
-pub fn plan(lowered: &Lowered, places: &[(usize, String)]) -> Plan {
+///
+/// With `libraries`, launches say what a vendor's library may compute in their place.
+pub fn plan(lowered: &Lowered, places: &[(usize, String)], libraries: bool) -> Plan {
     let (kernels, kernel_of) = kernels(&lowered.units, places);
     let mut steps = lowered.steps.clone();
     each_step(&mut steps, &mut |step| {
         if let Step::Launch(launch) = step {
+            let product = libraries.then(|| library::product(&lowered.kernels[launch.kernel])).flatten();
+            launch.product = product.map(Box::new);
             launch.kernel = kernel_of[launch.kernel];
         }
     });

@@ -4,6 +4,7 @@
 //! crate is safe as long as kernels keep to their contract: they read and write the elements of their
 //! arguments and their scratch memory, nothing else.
 
+mod blas;
 mod buffer;
 mod context;
 mod driver;

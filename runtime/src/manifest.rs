@@ -4,12 +4,14 @@
 //! shapes, which are bound when inputs are given, and those that `bind`, `set`, `loop` and `host` steps give
 //! values to while the program runs.
 
+mod product;
 mod step;
 
 use serde::{Deserialize, Serialize};
 
 use sardonyx_tensor::{DType, Dim};
 
+pub use product::{Matrix, Product};
 pub use step::{Carried, Host, Launch, Loop, Scan, Step, Trip, count_steps, walk};
 
 /// The version of the format that this crate writes and the newest it reads.

@@ -4,6 +4,8 @@
 //! place in the workspace, and for every launch its grid, dimension parameters and scratch memory. What
 //! depends on symbols that only get their value during a run is marked, and computed then.
 
+mod product;
+
 use std::ops::Range;
 
 use sardonyx_tensor::{Bindings, Dim, DimError};
@@ -12,6 +14,8 @@ use crate::error::{Error, Result};
 use crate::manifest::{
     Buffer, Kernel, Launch, Manifest, Place, Port, Step, TargetProgram, count_steps, walk,
 };
+
+pub(crate) use product::PlannedProduct;
 
 /// The alignment of buffers in the workspace.
 const ALIGN: usize = 64;
@@ -95,6 +99,8 @@ pub(crate) struct PlannedLaunch {
     pub dims: Range<usize>,
     pub scratch: usize,
     pub work: i64,
+    /// What a library may compute in its place.
+    pub product: Option<PlannedProduct>,
 }
 
 /// The value of a symbol, where it has one.
@@ -179,7 +185,8 @@ pub(crate) fn resolve(
     let Some(scratch) = known(&kernel.scratch, &parameter, what)? else { return Ok(None) };
     // What the figures for profiles cannot say is no reason to fail.
     let work = launch.flops.eval_with(values).unwrap_or(0).max(launch.bytes.eval_with(values).unwrap_or(0));
-    Ok(Some(PlannedLaunch { grid: grid as i64, dims: start..dims.len(), scratch, work }))
+    let product = launch.product.as_ref().and_then(|product| product::resolve(product, values));
+    Ok(Some(PlannedLaunch { grid: grid as i64, dims: start..dims.len(), scratch, work, product }))
 }
 
 /// The value of a size; `None` where a symbol has no value.

@@ -235,6 +235,15 @@ impl Session {
         &self.program.target(self.target).name
     }
 
+    /// The vendor's library that computes matrix products, and how many of those that were run: those that it
+    /// was faster at. `None` on CPUs, for programs compiled without libraries, and where there is none.
+    pub fn library(&self) -> Option<(&'static str, usize)> {
+        match &self.machine {
+            Machine::Cpu(_) => None,
+            Machine::Gpu(state) => state.library(),
+        }
+    }
+
     /// Bytes of the workspace for the shapes of the last run.
     pub fn workspace_size(&self) -> usize {
         self.plans.first().map_or(0, |bound| bound.plan.workspace)

@@ -2,12 +2,14 @@
 //!
 //! Nothing here knows programs or owns memory; `gpu` makes objects of what is here.
 
+mod blas;
 mod cuda;
 mod hip;
 mod library;
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
+pub(crate) use blas::{Blas, Columns};
 pub(crate) use cuda::{COMPUTE_MAJOR, COMPUTE_MINOR, Cuda, DYNAMIC_SHARED};
 pub(crate) use hip::{Hip, PROPERTIES as HIP_PROPERTIES};
 pub(crate) use library::{Library, LoadError};

@@ -89,12 +89,25 @@ pub struct BuildArgs {
     /// Compute in this type where the model has f32; inputs and outputs keep their types.
     #[arg(long, value_enum)]
     pub dtype: Option<Precision>,
+    /// On GPUs: let rocBLAS or cuBLAS compute matrix products that they are faster at, where they are found.
+    #[arg(long, value_enum, default_value = "none")]
+    pub libraries: Libraries,
     /// Stop after N rewrites (for finding the rewrite that breaks a model).
     #[arg(long, value_name = "N")]
     pub stop_after: Option<usize>,
     /// NVRTC's library, for cuda targets (default: NVRTC_DYLIB_PATH, then the loader's search path).
     #[arg(long, value_name = "FILE")]
     pub nvrtc_library: Option<PathBuf>,
+}
+
+/// Whether vendors' libraries are used.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Libraries {
+    /// Generated kernels only.
+    #[default]
+    None,
+    /// What is faster, measured by the session.
+    Auto,
 }
 
 /// What the model's f32 becomes.

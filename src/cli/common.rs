@@ -1,6 +1,6 @@
 //! What several verbs do: read sizes, load or compile a program, make inputs, run, print tables.
 use super::Failure;
-use super::args::{BuildArgs, DeviceArgs, InputArgs, OrtArgs, Precision, SizeArgs};
+use super::args::{BuildArgs, DeviceArgs, InputArgs, Libraries, OrtArgs, Precision, SizeArgs};
 use crate::compile::{self, Options};
 use crate::inputs::{self, Given, Named, Sizes, Wanted};
 use crate::onnx::{ImportOptions, Model};
@@ -87,6 +87,7 @@ pub fn options(build: &BuildArgs) -> Options {
         jobs: build.jobs,
         cache: build.cache.clone().or_else(default_cache),
         dtype: build.dtype.and_then(Precision::half),
+        libraries: build.libraries == Libraries::Auto,
         stop_after: build.stop_after,
         tools: tools(build.nvrtc_library.clone()),
         ..Options::default()

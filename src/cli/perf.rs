@@ -23,6 +23,9 @@ struct Report {
     /// Of a GPU: runs whose inputs and outputs stay in its memory, each until the GPU has finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     on_device: Option<Statistics>,
+    /// Matrix products that a vendor's library computed, because it was faster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    library: Option<ByLibrary>,
     /// Runs per second at the median.
     throughput: f64,
     /// Highest resident memory of this process, in bytes; 0 where the system does not tell.
@@ -34,6 +37,13 @@ struct Report {
     speed_ratio: Option<f64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     kernels: Vec<Row>,
+}
+
+/// What a vendor's library computes.
+#[derive(Serialize, Deserialize)]
+struct ByLibrary {
+    name: String,
+    products: usize,
 }
 
 /// The time of one step, or of all steps of one kind.
@@ -70,6 +80,7 @@ pub(super) fn perf(args: &Perf) -> Outcome {
         first_run,
         run,
         on_device,
+        library: session.library().map(|(name, products)| ByLibrary { name: name.into(), products }),
         throughput: 1.0 / run.median,
         peak_memory: common::peak_memory(),
         onnx_runtime,
@@ -207,6 +218,9 @@ fn print(r: &Report) {
         ms(r.first_run),
         r.peak_memory as f64 / 1048576.0
     );
+    if let Some(library) = &r.library {
+        println!("{} matrix products by {}", library.products, library.name);
+    }
     let mut table = common::table(&["", "runs", "min", "mean", "median", "p90", "p95", "p99", "runs/s"]);
     let mut row = |name: &str, s: &Statistics| {
         let times = [s.min, s.mean, s.median, s.p90, s.p95, s.p99].map(ms);

@@ -106,7 +106,9 @@ impl Running<'_> {
     /// Records steps; `None` where the driver cannot.
     fn record(&mut self, steps: &mut impl FnMut(&mut Self) -> Result<()>) -> Option<Graph> {
         self.state.stream.begin_capture().ok()?;
+        self.state.recording = true;
         let run = steps(self);
+        self.state.recording = false;
         // Recording has to end in any case. An error of the steps comes again when they are run.
         let graph = self.state.stream.end_capture();
         run.ok().and(graph.ok())
@@ -282,30 +284,19 @@ impl Memory for Running<'_> {
     }
 
     fn launch(&mut self, kernel: usize, buffers: &[BufferIndex], launch: &Launch) -> Done {
-        let state = &mut *self.state;
-        state.arguments.clear();
-        for &buffer in buffers {
-            let span = state.spans[buffer].ok_or_else(|| unplaced(buffer))?;
-            // Empty buffers have no address; kernels do not use them.
-            state.arguments.push(if span.start == 0 { state.scratch.start() } else { span.start });
-        }
         if launch.grid <= 0 {
             return Ok(());
         }
-        state.arguments.extend(launch.dims.iter().map(|&dim| dim as u64));
-        let function = state.loaded.function(kernel);
-        if function.scratch {
-            state.arguments.push(state.scratch.start());
+        let step = launch.step;
+        let mut by_kernel = |state: &mut State| start(state, kernel, buffers, launch);
+        let done = match launch.product {
+            Some(product) => self.state.by_library(step, product, buffers, &mut by_kernel)?,
+            None => false,
+        };
+        if !done {
+            by_kernel(self.state)?;
         }
-        let too_many = |_| format!("{} blocks are more than a launch may have", launch.grid);
-        let grid = u32::try_from(launch.grid).ok().filter(|&grid| grid < 1 << 31).ok_or(0);
-        let sizes = (grid.map_err(too_many)?, function.threads, function.shared);
-        // SAFETY: the function is of a loaded module, and every argument is valid for its size until the
-        // stream is done. That the kernel stays within that, and writes only its results, is the compiler's
-        // contract; the sum of the code was checked.
-        let launched = unsafe { state.stream.launch(function.handle, sizes, &mut state.arguments) };
-        launched.map_err(|f| format!("{} does not launch `{}`: {f}", state.context.label, function.name))?;
-        Ok(state.mark(launch.step)?)
+        Ok(self.state.mark(step)?)
     }
 
     fn start_timing(&mut self) -> Result<bool> {
@@ -318,4 +309,28 @@ impl Memory for Running<'_> {
         self.state.timings.push((step, last - 1));
         Ok(())
     }
+}
+
+/// Launches a kernel.
+fn start(state: &mut State, kernel: usize, buffers: &[BufferIndex], launch: &Launch) -> Done {
+    state.arguments.clear();
+    for &buffer in buffers {
+        let span = state.spans[buffer].ok_or_else(|| unplaced(buffer))?;
+        // Empty buffers have no address; kernels do not use them.
+        state.arguments.push(if span.start == 0 { state.scratch.start() } else { span.start });
+    }
+    state.arguments.extend(launch.dims.iter().map(|&dim| dim as u64));
+    let function = state.loaded.function(kernel);
+    if function.scratch {
+        state.arguments.push(state.scratch.start());
+    }
+    let too_many = |_| format!("{} blocks are more than a launch may have", launch.grid);
+    let grid = u32::try_from(launch.grid).ok().filter(|&grid| grid < 1 << 31).ok_or(0);
+    let sizes = (grid.map_err(too_many)?, function.threads, function.shared);
+    // SAFETY: the function is of a loaded module, and every argument is valid for its size until the
+    // stream is done. That the kernel stays within that, and writes only its results, is the compiler's
+    // contract; the sum of the code was checked.
+    let launched = unsafe { state.stream.launch(function.handle, sizes, &mut state.arguments) };
+    launched.map_err(|f| format!("{} does not launch `{}`: {f}", state.context.label, function.name))?;
+    Ok(())
 }

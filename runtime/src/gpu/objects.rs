@@ -247,6 +247,11 @@ impl Stream {
         Ok(Stream { context: context.clone(), handle: std::ptr::null_mut() })
     }
 
+    /// The stream as the driver and its libraries know it.
+    pub fn handle(&self) -> Handle {
+        self.handle
+    }
+
     /// # Safety
     /// Both ranges must be valid until the copy is done, and written by nobody else.
     pub unsafe fn copy_to_device(&self, to: Address, from: *const u8, size: usize) -> Call {

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::blas::Blas;
 use super::context::Context;
 use super::driver::Failure;
 use super::loaded::Loaded;
 use super::memory::Running;
 use super::objects::{Allocation, Event, Pinned, Stream};
 use crate::error::{Error, Result};
-use crate::manifest::{BufferIndex, Manifest, TargetProgram};
+use crate::manifest::{BufferIndex, Manifest, Step, TargetProgram, walk};
 use crate::plan::Plan;
 use crate::sys::Address;
 
@@ -33,7 +34,11 @@ pub(super) struct Span {
 pub(crate) struct State {
     pub(super) context: Arc<Context>,
     pub(super) loaded: Arc<Loaded>,
+    /// The vendor's library, if the program has work for it and it is there. Given back before the stream.
+    pub(super) blas: Option<Blas>,
     pub(super) stream: Stream,
+    /// Whether the stream records.
+    pub(super) recording: bool,
     pub(super) workspace: Allocation,
     pub(super) scratch: Allocation,
     /// Inputs and outputs that the host gives and takes, by port.
@@ -75,8 +80,15 @@ impl State {
     ) -> Result<State> {
         let empty =
             |count: usize| std::iter::repeat_with(|| Allocation::empty(&context)).take(count).collect();
+        let stream = Stream::new(&context)?;
+        let mut products = false;
+        walk(&target.steps, &mut |_, step| {
+            products |= matches!(step, Step::Launch(launch) if launch.product.is_some());
+        });
         Ok(State {
-            stream: Stream::new(&context)?,
+            blas: if products { Blas::new(&context, &stream) } else { None },
+            stream,
+            recording: false,
             workspace: Allocation::empty(&context),
             scratch: Allocation::new(&context, SCRATCH, || "scratch memory".into())?,
             inputs: empty(manifest.inputs.len()),

@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use sardonyx_tensor::Dim;
 
-use super::BufferIndex;
 #[cfg(doc)]
 use super::TargetProgram;
+use super::{BufferIndex, Product};
 
 /// One step of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,6 +75,9 @@ pub struct Launch {
     /// Bytes that have to be read and written at least.
     #[serde(default)]
     pub bytes: Dim,
+    /// On a GPU: what a library may compute in place of the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<Box<Product>>,
 }
 
 /// A loop: ONNX `Loop` and `Scan`.

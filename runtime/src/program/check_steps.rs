@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::check::{Check, ensure, known_symbols, root};
 use crate::host;
-use crate::manifest::{BufferIndex, Host, Launch, Loop, Place, Step, TargetProgram, Trip, walk};
+use crate::manifest::{BufferIndex, Host, Launch, Loop, Place, Product, Step, TargetProgram, Trip, walk};
+use sardonyx_tensor::DType;
 
 /// The symbols that steps give values to.
 pub(super) fn defined_symbols(steps: &[Step]) -> BTreeSet<&str> {
@@ -62,7 +63,27 @@ fn check_launch(launch: &Launch, target: &TargetProgram, symbol: &dyn Fn(&str) -
     for dim in launch.dims.iter().chain([&launch.grid, &launch.flops, &launch.bytes]) {
         known_symbols(dim, symbol, "the launch")?;
     }
+    if let Some(product) = &launch.product {
+        check_product(product, launch, symbol)?;
+    }
     origins(&launch.origins, target)
+}
+
+fn check_product(product: &Product, launch: &Launch, symbol: &dyn Fn(&str) -> bool) -> Check {
+    let sizes = [&product.batch, &product.m, &product.n, &product.k];
+    let matrices = [&product.a, &product.b, &product.out];
+    let places = matrices.iter().flat_map(|matrix| [&matrix.offset, &matrix.pitch, &matrix.slice]);
+    for dim in sizes.into_iter().chain(places) {
+        known_symbols(dim, symbol, "the product")?;
+    }
+    for matrix in matrices {
+        ensure!(matrix.arg < launch.args.len(), "argument {} of the product does not exist", matrix.arg);
+    }
+    for dtype in [product.dtype, product.out_dtype] {
+        let served = matches!(dtype, DType::F16 | DType::BF16 | DType::F32);
+        ensure!(served, "libraries do not multiply {dtype}");
+    }
+    Ok(())
 }
 
 fn check_loop(inner: &Loop, target: &TargetProgram, symbol: &dyn Fn(&str) -> bool) -> Check {

@@ -1,0 +1,42 @@
+//! Which kernels a vendor's library can compute instead: matrix products with nothing after the sum.
+use crate::kernel::Kernel;
+use crate::kernel::contract::{Access, Epilogue, Operand};
+use sardonyx_runtime::manifest::{Matrix, Product};
+use sardonyx_tensor::{DType, Dim};
+
+/// The product that a kernel is; `None` where it is more, or stands in a form that libraries do not take.
+pub fn product(kernel: &Kernel) -> Option<Product> {
+    let Kernel::Gemm(gemm) = kernel else { return None };
+    let gemm = gemm.merged();
+    let (Operand::Strided(a), Operand::Strided(b)) = (&gemm.a, &gemm.b) else { return None };
+    let out = &gemm.epilogue.out;
+    let served = matches!(a.dtype, DType::F16 | DType::BF16 | DType::F32) && a.dtype == b.dtype;
+    let stored = out.dtype == a.dtype || out.dtype == DType::F32;
+    if !served || !stored || gemm.batch.len() > 1 || gemm.epilogue != Epilogue::store(out.clone()) {
+        return None;
+    }
+    let (dtype, out_dtype) = (a.dtype, out.dtype);
+    let [a, b, out] = [matrix(a)?, matrix(b)?, matrix(out)?];
+    let batch = gemm.batch.first().cloned().unwrap_or(Dim::ONE);
+    let (m, n, k) = (gemm.m.clone(), gemm.n.clone(), gemm.k.clone());
+    Some(match out.columns {
+        false => Product { dtype, out_dtype, batch, m, n, k, a, b, out },
+        // The transposed product: outᵀ = bᵀ · aᵀ.
+        true => {
+            let [a, b, out] = [b, a, out].map(|matrix| Matrix { columns: !matrix.columns, ..matrix });
+            Product { dtype, out_dtype, batch, m: n, n: m, k, a, b, out }
+        }
+    })
+}
+
+/// An access over `batch?, row, column` as matrices.
+fn matrix(access: &Access) -> Option<Matrix> {
+    let (batch, [down, along]) = access.strides.split_last_chunk()?;
+    let (pitch, columns) = match () {
+        () if *along == Dim::ONE => (down, false),
+        () if *down == Dim::ONE => (along, true),
+        () => return None,
+    };
+    let (arg, offset, pitch) = (access.arg, access.offset.clone(), pitch.clone());
+    Some(Matrix { arg, offset, pitch, slice: batch.first().cloned().unwrap_or(Dim::ZERO), columns })
+}
