@@ -31,12 +31,15 @@ HERE = pathlib.Path(__file__).resolve().parent
 SHARES = {"eager": 0.25, "default": 0.3, "reduce-overhead": 0.5, "max-autotune": 0.75}
 
 
-def find_nvrtc():
-    """NVRTC's library as PyTorch's packages bring it, or as CUDA installs it."""
+def find_libraries():
+    """Lets the command find NVRTC and cuBLAS as PyTorch's packages bring them, or as CUDA installs them."""
     site = pathlib.Path(torch.__file__).resolve().parent.parent
-    found = [path for path in site.glob("nvidia/*/lib/libnvrtc.so.*") if "alt" not in path.name]
-    found += pathlib.Path("/usr/local/cuda/lib64").glob("libnvrtc.so.*")
-    return str(found[0]) if found else None
+    folders = [*site.glob("nvidia/*/lib"), pathlib.Path("/usr/local/cuda/lib64")]
+    found = [path for folder in folders for path in folder.glob("libnvrtc.so.*") if "alt" not in path.name]
+    if found:
+        os.environ.setdefault("NVRTC_DYLIB_PATH", str(found[0]))
+    paths = [os.environ.get("LD_LIBRARY_PATH"), *map(str, folders)]
+    os.environ["LD_LIBRARY_PATH"] = ":".join(path for path in paths if path)
 
 
 class Child:
@@ -102,7 +105,7 @@ class Baseline:
             if "failed" in report:
                 continue
             command = ["compile", f"{row}.onnx", "-o", f"{row}.sdx", "--target", f"cuda:sm_{major}{minor}"]
-            command += ["--dtype", "fp16", "--jobs", "6", "--cache", "cache"]
+            command += ["--libraries", self.options.libraries, "--dtype", "fp16", "--jobs", "6", "--cache", "cache"]
             begin = time.monotonic()
             _, failed = self.sardonyx(*command, limit=150)
             report["compile_seconds"] = time.monotonic() - begin
@@ -150,7 +153,7 @@ class Baseline:
         run = found["on_device"]
         report |= {"median": run["median"], "min": run["min"], "runs": run["runs"], "load": found["load"]}
         report |= {"with_copies_median": found["run"]["median"], "first_run": found["first_run"]}
-        report["kernels"] = found["kernels"][:12]
+        report |= {"library": found.get("library"), "kernels": found["kernels"][:12]}
         report["launches"] = sum(kernel["calls"] for kernel in found["kernels"])
         _, failed = self.sardonyx("run", *common, "--outputs", f"{row}.out.npz", limit=60)
         if failed:
@@ -218,6 +221,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sardonyx", default=str(HERE.parent / "target/release/sardonyx"), help="the command")
     parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--libraries", choices=["none", "auto"], default="none", help="of Sardonyx: cuBLAS where it is faster")
     parser.add_argument("--report", default="torch-baseline", help="name of the files to write")
     parser.add_argument("--limit", type=float, default=470, help="seconds in all")
     parser.add_argument("--row-limit", type=float, default=75, help="seconds of PyTorch per row and mode")
@@ -225,8 +229,7 @@ def main():
     options = parser.parse_intermixed_args()
     options.sardonyx = str(pathlib.Path(options.sardonyx).resolve())
     options.rows = options.rows or [*OPERATIONS, *MODELS]
-    if "NVRTC_DYLIB_PATH" not in os.environ and (nvrtc := find_nvrtc()):
-        os.environ["NVRTC_DYLIB_PATH"] = nvrtc
+    find_libraries()
 
     with tempfile.TemporaryDirectory() as folder:
         baseline = Baseline(options, pathlib.Path(folder))

@@ -12,12 +12,23 @@ pub fn product(kernel: &Kernel) -> Option<Product> {
     let out = &gemm.epilogue.out;
     let served = matches!(a.dtype, DType::F16 | DType::BF16 | DType::F32) && a.dtype == b.dtype;
     let stored = out.dtype == a.dtype || out.dtype == DType::F32;
-    if !served || !stored || gemm.batch.len() > 1 || gemm.epilogue != Epilogue::store(out.clone()) {
+    if !served || !stored || gemm.epilogue != Epilogue::store(out.clone()) {
         return None;
     }
+    let mut batch = gemm.batch.clone();
+    let mut accesses = [a.clone(), b.clone(), out.clone()];
+    while let [.., _, inner] = batch.as_slice() {
+        let (at, inner) = (batch.len() - 2, inner.clone());
+        if accesses.iter().any(|x| x.strides[at] != &x.strides[at + 1] * &inner) {
+            return None;
+        }
+        accesses.iter_mut().for_each(|x| drop(x.strides.remove(at)));
+        batch.remove(at + 1);
+        batch[at] *= inner;
+    }
     let (dtype, out_dtype) = (a.dtype, out.dtype);
-    let [a, b, out] = [matrix(a)?, matrix(b)?, matrix(out)?];
-    let batch = gemm.batch.first().cloned().unwrap_or(Dim::ONE);
+    let [a, b, out] = [matrix(&accesses[0])?, matrix(&accesses[1])?, matrix(&accesses[2])?];
+    let batch = batch.first().cloned().unwrap_or(Dim::ONE);
     let (m, n, k) = (gemm.m.clone(), gemm.n.clone(), gemm.k.clone());
     Some(match out.columns {
         false => Product { dtype, out_dtype, batch, m, n, k, a, b, out },

@@ -27,7 +27,9 @@ fn session(case: &Case) -> Session {
     let (device, target) = device();
     let tools = Tools { nvrtc: std::env::var_os("NVRTC_DYLIB_PATH").map(Into::into), ..Tools::default() };
     let (model, targets) = (case.name.clone(), vec![target]);
-    let options = CompileOptions { model, targets, tools: Some(&tools), ..Default::default() };
+    // `auto`: by the vendor's library what it is faster at.
+    let libraries = std::env::var_os("SARDONYX_LIBRARIES").is_some_and(|value| value == "auto");
+    let options = CompileOptions { model, targets, libraries, tools: Some(&tools), ..Default::default() };
     let (bytes, _) = compile(&case.graph, &options)
         .unwrap_or_else(|e| panic!("{}: {e}\n{}", case.name, text::print(&case.graph)));
     let program = Program::from_bytes(bytes).unwrap_or_else(|e| panic!("{}: {e}", case.name));

@@ -1,6 +1,6 @@
 // A stand-in for libamdhip64 over the memory of the host, for tests on machines without a GPU.
 //
-// It has the functions of HIP that the runtime uses, and no others. Work is done as late as HIP allows: a stream
+// It has the functions of HIP and rocBLAS that the runtime uses, and no others: it is also found as librocblas. Work is done as late as HIP allows: a stream
 // does it when it is waited for, so that results read too early, memory freed or reused too early, and arguments
 // that do not outlive their call are seen. Handles, ranges of copies, argument counts and pointers are checked;
 // what is wrong is noted and the call refused. Kernels are code of the host, see host_object.hpp.
@@ -10,6 +10,7 @@
 //   arch=NAME     what they are (host)
 //   memory=BYTES  what each has (1 GiB)
 //   fault=NAME    launches of this kernel fault
+//   slow=rocblas  products of rocBLAS take 5 ms
 //   fail=NAME:N:CODE  call N of this function, from 1, returns this error
 #include <dlfcn.h>
 #include <elf.h>
@@ -86,6 +87,53 @@ struct Module {
     void* library;
 };
 
+// A handle of rocBLAS, as rocblas_create_handle makes it.
+struct Rocblas {
+    int device;
+    void* stream;
+};
+
+// A product of rocBLAS: matrices by columns, f32 or f16.
+struct Product {
+    bool transposed_a, transposed_b;
+    int64_t m, n, k, batch;
+    struct Matrix {
+        uintptr_t address;
+        int type;
+        int64_t pitch, slice;
+        size_t element() const { return type == 150 ? 2 : 4; }
+        // Up to the end of the last element of so many columns of so many rows.
+        size_t size(int64_t rows, int64_t columns, int64_t batch) const {
+            return ((batch - 1) * slice + (columns - 1) * pitch + rows) * element();
+        }
+        float get(int64_t at) const {
+            return type == 150 ? float(((const _Float16*)address)[at]) : ((const float*)address)[at];
+        }
+        void set(int64_t at, float value) const {
+            if (type == 150)
+                ((_Float16*)address)[at] = _Float16(value);
+            else
+                ((float*)address)[at] = value;
+        }
+    } a, b, out;
+
+    size_t size_a() const { return transposed_a ? a.size(k, m, batch) : a.size(m, k, batch); }
+    size_t size_b() const { return transposed_b ? b.size(n, k, batch) : b.size(k, n, batch); }
+    size_t size_out() const { return out.size(m, n, batch); }
+
+    void run() const {
+        for (int64_t z = 0; z < batch; z++)
+            for (int64_t i = 0; i < m; i++)
+                for (int64_t j = 0; j < n; j++) {
+                    float sum = 0;
+                    for (int64_t l = 0; l < k; l++)
+                        sum += a.get(z * a.slice + (transposed_a ? l + i * a.pitch : i + l * a.pitch)) *
+                               b.get(z * b.slice + (transposed_b ? j + l * b.pitch : l + j * b.pitch));
+                    out.set(z * out.slice + i + j * out.pitch, sum);
+                }
+    }
+};
+
 struct Function {
     Module* module;
     const HostKernel* kernel;
@@ -100,7 +148,7 @@ struct Event {
 
 // One piece of work.
 struct Work {
-    enum Kind { COPY, SET, LAUNCH, RECORD } kind;
+    enum Kind { COPY, SET, LAUNCH, PRODUCT, RECORD } kind;
     uintptr_t to, from;
     size_t size;
     uint32_t value;
@@ -110,6 +158,7 @@ struct Work {
     std::vector<uint64_t> arguments;
     uint32_t blocks, threads, shared;
     Event* event;
+    Product product;
 };
 
 struct Graph {
@@ -146,6 +195,8 @@ struct Double {
     std::set<Module*> modules;
     std::set<Function*> functions;
     std::set<Graph*> graphs, replays;
+    std::set<Rocblas*> rocblas;
+    bool slow = false;
     std::map<int, Stream*> null_streams;
 
     Double() {
@@ -158,6 +209,7 @@ struct Double {
             if (key == "arch") arch = value;
             if (key == "memory") memory = strtoull(value.c_str(), nullptr, 10);
             if (key == "fault") fault = value;
+            if (key == "slow") slow = value == "rocblas";
             if (key == "fail") {
                 const size_t first = value.find(':'), second = value.find(':', first + 1);
                 fail = value.substr(0, first);
@@ -230,6 +282,15 @@ int execute(const Work& work, int device) {
             work.event->passed = true;
             work.event->when = std::chrono::steady_clock::now();
             return SUCCESS;
+        case Work::PRODUCT: {
+            const Product& p = work.product;
+            if (!inside(p.a.address, p.size_a()) || !inside(p.b.address, p.size_b()) ||
+                !inside(p.out.address, p.size_out()))
+                return problem(ILLEGAL_ADDRESS, "a product uses memory that was freed");
+            if (d.slow) usleep(5000);
+            p.run();
+            return SUCCESS;
+        }
         case Work::LAUNCH: {
             const Function& function = *work.function;
             for (size_t at = 0; at < work.arguments.size(); at++)
@@ -302,6 +363,10 @@ bool uses(const Work& work, uintptr_t start, size_t size) {
     if (work.kind == Work::COPY)
         return meets(work.to, work.size) || (!work.held && meets(work.from, work.size));
     if (work.kind == Work::SET) return meets(work.to, work.size);
+    if (work.kind == Work::PRODUCT) {
+        const Product& p = work.product;
+        return meets(p.a.address, p.size_a()) || meets(p.b.address, p.size_b()) || meets(p.out.address, p.size_out());
+    }
     if (work.kind == Work::LAUNCH)
         for (size_t at = 0; at < work.arguments.size(); at++)
             if (work.function->kernel->pointers >> at & 1 && meets(work.arguments[at], 1)) return true;
@@ -714,6 +779,69 @@ int hipGraphExecDestroy(void* replay) {
     return SUCCESS;
 }
 
+// rocBLAS. Errors are those of rocblas_status: 1 for a handle, 3 for a pointer, 4 for a size.
+
+int rocblas_create_handle(void** handle) {
+    CALL(true)
+    Rocblas* const made = new Rocblas{current, nullptr};
+    d.rocblas.insert(made);
+    *handle = made;
+    return SUCCESS;
+}
+
+int rocblas_destroy_handle(void* handle) {
+    CALL(false)
+    if (!d.rocblas.erase((Rocblas*)handle)) return problem(1, "a handle of rocBLAS is given back that is none");
+    delete (Rocblas*)handle;
+    return SUCCESS;
+}
+
+int rocblas_set_stream(void* handle, void* stream) {
+    CALL(true)
+    if (!d.rocblas.count((Rocblas*)handle) || !stream_of(stream)) return problem(1, "no handle of rocBLAS, or no stream");
+    ((Rocblas*)handle)->stream = stream;
+    return SUCCESS;
+}
+
+int rocblas_set_workspace(void* handle, void* start, size_t size) {
+    CALL(true)
+    if (!d.rocblas.count((Rocblas*)handle)) return problem(1, "no handle of rocBLAS");
+    return on_device((uintptr_t)start, size, current) ? SUCCESS : problem(3, "the workspace of rocBLAS is no memory");
+}
+
+int rocblas_gemm_strided_batched_ex(void* handle, int operation_a, int operation_b, int m, int n, int k,
+                                    const void* alpha, const void* a, int a_type, int a_pitch, int64_t a_slice,
+                                    const void* b, int b_type, int b_pitch, int64_t b_slice, const void* beta,
+                                    const void* c, int c_type, int c_pitch, int64_t c_slice, void* out, int out_type,
+                                    int out_pitch, int64_t out_slice, int batch, int compute, int algorithm,
+                                    int32_t solution, uint32_t flags) {
+    CALL(true)
+    Rocblas* const rocblas = (Rocblas*)handle;
+    if (!d.rocblas.count(rocblas) || rocblas->device != current) return problem(1, "no handle of rocBLAS of this device");
+    Stream* const stream = stream_of(rocblas->stream);
+    if (!stream) return 1;
+    const auto operation = [](int value) { return value == 111 || value == 112; };
+    const auto type = [](int value) { return value == 150 || value == 151; };
+    if (!operation(operation_a) || !operation(operation_b) || !type(a_type) || a_type != b_type || !type(out_type) ||
+        c != out || c_type != out_type || c_pitch != out_pitch || c_slice != out_slice || compute != 151 || algorithm ||
+        solution || flags || *(const float*)alpha != 1 || *(const float*)beta != 0)
+        return problem(11, "a product of rocBLAS in a form that the runtime does not use");
+    Work work{};
+    work.kind = Work::PRODUCT;
+    work.product = {operation_a == 112, operation_b == 112, m, n, k, batch,
+                    {(uintptr_t)a, a_type, a_pitch, a_slice},
+                    {(uintptr_t)b, b_type, b_pitch, b_slice},
+                    {(uintptr_t)out, out_type, out_pitch, out_slice}};
+    const Product& p = work.product;
+    if (m < 1 || n < 1 || k < 1 || batch < 1 || a_pitch < (p.transposed_a ? k : m) || b_pitch < (p.transposed_b ? n : k) ||
+        out_pitch < m)
+        return problem(4, "sizes of a product of rocBLAS that do not fit");
+    if (!on_device(p.a.address, p.size_a(), current) || !on_device(p.b.address, p.size_b(), current) ||
+        !on_device(p.out.address, p.size_out(), current))
+        return problem(3, "a product of rocBLAS reaches beyond the memory of the device");
+    return add(stream, work);
+}
+
 // For tests: how often a function was called.
 uint64_t hip_double_calls(const char* name) {
     std::lock_guard<std::recursive_mutex> guard(state().lock);
@@ -750,7 +878,7 @@ const char* hip_double_leaks() {
         text += std::to_string(memory.size) + (memory.device < 0 ? " bytes of the host\n" : " bytes of a device\n");
     const std::pair<const char*, size_t> counts[] = {{"streams", d.streams.size()}, {"events", d.events.size()},
                                                      {"modules", d.modules.size()}, {"graphs", d.graphs.size()},
-                                                     {"replays", d.replays.size()}};
+                                                     {"replays", d.replays.size()}, {"handles of rocBLAS", d.rocblas.size()}};
     for (auto& [what, count] : counts)
         if (count) text += std::to_string(count) + " " + what + "\n";
     return text.c_str();

@@ -36,6 +36,7 @@ pub const GPU_TABLE: &[(&str, usize, usize, &str, u32)] = &[
     ("add_iteration", 3, 1, "0", 0),
     ("through_shared", 2, 1, "0", 65536),
     ("write_behind", 2, 1, "0", 0),
+    ("product", 3, 2, "0", 0),
 ];
 
 pub fn dim(text: &str) -> Dim {
