@@ -2,7 +2,6 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code)]
 mod common;
 #[path = "../../tests/hip_double/mod.rs"]
 mod hip_double;
