@@ -43,7 +43,7 @@ pub fn measure(model: &ModelProto) -> Times {
     let places: Vec<(usize, String)> = (0..lowered.units.len()).map(|k| (0, format!("k{k}"))).collect();
     let (_, t) = timed(|| toolchain::distinct(&lowered.units));
     times.push(("distinct".into(), t));
-    let (planned, t) = timed(|| plan::plan(&lowered, &places));
+    let (planned, t) = timed(|| plan::plan(&lowered, &places, false));
     times.push(("plan".into(), t));
     let symbols = Bindings::from([("b", 2), ("s", 3)]);
     let (_, t) = timed(|| sardonyx_runtime::plan::workspace_size(&planned.program, &symbols).expect("sizes"));
