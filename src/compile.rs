@@ -5,7 +5,7 @@ use sardonyx_codegen::compile::{CompileError, CompileOptions, Progress, Report};
 use sardonyx_codegen::toolchain::cache::Cache;
 use sardonyx_codegen::toolchain::gpu::Tools;
 use sardonyx_ir::Graph;
-use sardonyx_ir::rewrite::{Miss, Trace};
+use sardonyx_ir::rewrite::{Miss, Rewrite, Trace};
 use sardonyx_passes::{Driver, Timing};
 use sardonyx_runtime::Device;
 use sardonyx_tensor::DType;
@@ -31,6 +31,8 @@ pub struct Options {
     pub dtype: Option<DType>,
     /// Whether sessions on GPUs may let vendors' libraries compute matrix products, where they are faster.
     pub libraries: bool,
+    /// Put `dtype` in place at so many nodes at most, the first ones; at all if none.
+    pub narrowed: Option<usize>,
     /// Stop after so many rewrites.
     pub stop_after: Option<usize>,
     /// Collect near-misses of this rule.
@@ -48,6 +50,7 @@ impl Default for Options {
             keep_source: false,
             dtype: None,
             libraries: false,
+            narrowed: None,
             stop_after: None,
             explain: None,
         }
@@ -86,8 +89,8 @@ pub struct Optimized {
     pub graph: Graph,
     /// Passes in the order they ran.
     pub timings: Vec<Timing>,
-    /// Rewrites that were made.
-    pub rewrites: usize,
+    /// Rewrites that were made, in order.
+    pub rewrites: Vec<Rewrite>,
     /// Places where the rule to explain almost applied.
     pub misses: Vec<Miss>,
 }
@@ -106,11 +109,15 @@ pub fn optimize(model: &Model, options: &Options, dump: Option<(&str, Show<'_>)>
     }
     pipeline::optimize(&mut driver, &mut graph);
     let timings = driver.timings().to_vec();
-    Optimized { graph, timings, rewrites: passes.trace.len(), misses: passes.trace.misses() }
+    Optimized { graph, timings, rewrites: passes.trace.rewrites(), misses: passes.trace.misses() }
 }
 
 fn pass_options(options: &Options, explain: Option<String>) -> sardonyx_passes::Options {
-    sardonyx_passes::Options { trace: Trace::new(options.stop_after, explain), dtype: options.dtype }
+    sardonyx_passes::Options {
+        trace: Trace::new(options.stop_after, explain),
+        dtype: options.dtype,
+        narrowed: options.narrowed,
+    }
 }
 
 /// The graph as it is after the last run of the pass `name`.
@@ -134,7 +141,7 @@ pub fn optimized_until(model: &Model, options: &Options, name: &str) -> Graph {
 pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileError> {
     let optimized = optimize(model, options, None);
     let (bytes, report) = generate(&optimized.graph, &model.name, options, None)?;
-    Ok(Compiled { bytes, report, rewrites: optimized.rewrites })
+    Ok(Compiled { bytes, report, rewrites: optimized.rewrites.len() })
 }
 
 /// Compiles a graph that went through the passes; `progress` is told how far it is.

@@ -1,4 +1,5 @@
 //! Tensors for the inputs of a model: read from files, or generated from a seed.
+use crate::images::{self, ImageForm};
 use sardonyx_ir::interp::sample;
 use sardonyx_ir::{Graph, NodeId, Op, Value};
 use sardonyx_tensor::{Bindings, DType, Dim, Tensor};
@@ -62,18 +63,28 @@ impl Given {
         Ok(())
     }
 
-    /// Reads `NAME=FILE.npy`, or `NAME=NUMBER` for a scalar of the input's dtype.
-    pub fn read_pair(&mut self, pair: &str, port: impl Fn(&str) -> Option<DType>) -> Result<(), InputError> {
+    /// Reads `NAME=FILE.npy`, an image in the input's form, or `NAME=NUMBER` for a scalar of the input's dtype.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or an image does not fit the input.
+    pub fn read_pair<'a>(
+        &mut self,
+        pair: &str,
+        port: impl Fn(&str) -> Option<&'a Wanted>,
+        sizes: &Sizes,
+        form: &ImageForm,
+    ) -> Result<(), InputError> {
         let (name, value) = split_pair(pair)?;
-        let tensor = match (value.parse::<f64>(), port(name)) {
+        let (path, port) = (Path::new(value), port(name));
+        let tensor = match (value.parse::<f64>(), port.map(|p| p.dtype)) {
             (Ok(_), Some(DType::String)) => Tensor::from_texts([], &[value]),
             (Ok(x), Some(t)) if !t.is_float() => Tensor::from_i128s(t, vec![], [x as i128]),
             // That the model has no such input is said when all inputs are put together.
             (Ok(x), t) => Tensor::from_f64s(t.unwrap_or(DType::F32), vec![], [x]),
-            _ => {
-                let path = Path::new(value);
-                Tensor::from_npy(path).map_err(|e| file_error(path)(e.to_string()))?
-            }
+            _ => match port.filter(|_| images::is_image(path)) {
+                Some(port) => images::read(path, port, sizes, form).map_err(file_error(path))?,
+                None => Tensor::from_npy(path).map_err(|e| file_error(path)(e.to_string()))?,
+            },
         };
         self.inputs.insert(name.to_string(), tensor);
         Ok(())

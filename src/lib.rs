@@ -2,6 +2,7 @@
 pub mod cli;
 pub mod compare;
 pub mod compile;
+pub mod images;
 pub mod inputs;
 pub mod onnx;
 #[cfg(feature = "ort")]

@@ -88,6 +88,39 @@ fn a_model_is_inspected_compiled_run_and_verified() {
 }
 
 #[test]
+fn bisection_names_what_leaves_the_tolerance() {
+    let exact = ["--inputs", DATA, "--against", "reference", "--rtol", "0", "--atol"];
+    let verify = |over: &[&str], atol: &str, code, says| {
+        check(&[&["verify", MODEL, "--bisect"], over, &exact, &[atol]].concat(), code, says)
+    };
+    verify(&["passes"], "1e-3", 0, "nothing to bisect");
+    verify(&["passes"], "0", 1, "wrong without any rewrite");
+    verify(&["nodes"], "1e-3", 0, "nothing to bisect");
+    // The first node whose f32 is not the reference's.
+    let said = verify(&["nodes"], "0", 1, "the program is wrong from node");
+    assert!(said.err.contains("the first wrong one is in"));
+    verify(&["precision"], "1e-3", 4, "give --dtype");
+    let said = verify(&["precision", "--dtype", "fp16"], "1e-4", 1, "f16 breaks the result from node");
+    assert!(said.out.lines().last().is_some_and(|l| l.starts_with("FAIL")));
+    verify(&["precision", "--dtype", "fp16"], "1", 0, "nothing to bisect");
+}
+
+#[test]
+fn images_are_inputs() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/small/mobilenet_v3_large.ts17.onnx");
+    let dir = TempDir::new().expect("a temporary folder");
+    let (path, npz) = (dir.path().join("grey.png"), dir.path().join("y.npz"));
+    image::RgbImage::from_pixel(40, 30, image::Rgb([51, 102, 204])).save(&path).expect("a writable folder");
+    let input = format!("input={}", text(&path));
+    let arguments = ["run", model, "--input", &input, "--input-shape", "input=1x3x64x64"];
+    check(&[&arguments[..], &["--outputs", text(&npz)]].concat(), 0, "f32[1");
+    check(&[&arguments[..], &["--std", "1,2"]].concat(), 4, "--std has 2 numbers for 3 channels");
+    check(&[&arguments[..], &["--image-layout", "nhwc"]].concat(), 4, "is --image-layout right?");
+    std::fs::write(&path, b"no image").expect("a writable folder");
+    check(&arguments, 4, "grey.png");
+}
+
+#[test]
 fn perf_prints_a_stable_document() {
     let said =
         check(&["perf", MODEL, "--inputs", DATA, "--iterations", "3", "--per-op", "--json"], 0, "median");
@@ -96,6 +129,19 @@ fn perf_prints_a_stable_document() {
     assert_eq!(json["run"]["runs"], 3);
     assert!(json["kernels"].as_array().is_some_and(|k| !k.is_empty() && k[0]["origins"].is_array()));
     let dir = TempDir::new().expect("a temporary folder");
+    let (trace, page) = (dir.path().join("t.json"), dir.path().join("r.html"));
+    let files = ["--trace", text(&trace), "--html", text(&page)];
+    let brief =
+        check(&[&["perf", MODEL, "--inputs", DATA, "--iterations", "3"], &files[..]].concat(), 0, "median");
+    assert!(!brief.out.contains("ONNX nodes"), "a table by kernel comes with --per-op alone");
+    let trace = std::fs::read_to_string(trace).expect("the trace should be there");
+    let events = serde_json::from_str::<serde_json::Value>(&trace).expect("the trace should be JSON");
+    let events = events["traceEvents"].as_array().expect("the trace should have events");
+    assert_eq!(events.len(), json["kernels"].as_array().map_or(0, Vec::len));
+    let ends = |e: &serde_json::Value| Some(e["ts"].as_f64()? + e["dur"].as_f64()?);
+    assert!(events.windows(2).all(|e| ends(&e[0]) <= e[1]["ts"].as_f64().map(|t| t + 1e-6)));
+    let page = std::fs::read_to_string(page).expect("the page should be there");
+    assert!(page.contains("\"label\":\"") && !page.contains("{{report}}"));
     let baseline = dir.path().join("b.json");
     let fast = said.out.replace("\"median\": ", "\"median\": 0.0000000001, \"was\": ");
     std::fs::write(&baseline, fast).expect("the baseline should be writable");

@@ -33,6 +33,8 @@ pub struct Options {
     pub trace: Trace,
     /// What [`pass`] `precision` puts in place of f32: f16, bf16, or nothing.
     pub dtype: Option<DType>,
+    /// At how many nodes it does so at most, the first ones; at all if none.
+    pub narrowed: Option<usize>,
 }
 
 /// A pass.

@@ -38,7 +38,9 @@ const STANDS_FOR_INFINITY: f64 = 1e9;
 pub(crate) fn run(g: &mut Graph, options: &Options) {
     let Some(half) = options.dtype.filter(|d| matches!(d, DType::F16 | DType::BF16)) else { return };
     let before = options.trace.len();
-    let mut narrowing = Narrowing { old: g, half, options, kinds: HashMap::new(), casts: HashMap::new() };
+    let left = options.narrowed.unwrap_or(usize::MAX);
+    let mut narrowing =
+        Narrowing { old: g, half, options, left, kinds: HashMap::new(), casts: HashMap::new() };
     let new = narrowing.graph();
     if options.trace.len() > before {
         *g = new;
@@ -74,6 +76,8 @@ struct Narrowing<'a> {
     old: &'a Graph,
     half: DType,
     options: &'a Options,
+    /// How many nodes more may become halves.
+    left: usize,
     kinds: HashMap<NodeId, Kind>,
     /// New values in their other type; constants apart for users where some stand for infinity.
     casts: HashMap<(Value, bool), Value>,
@@ -122,9 +126,10 @@ impl Narrowing<'_> {
             _ => {}
         }
         let (half, kind) = self.choice(id, &node.op);
-        if half && self.options.trace.permits() {
+        if half && self.left > 0 && self.options.trace.permits() {
             match self.narrowed(new, id, &node.op, operands) {
                 Ok(v) => {
+                    self.left -= 1;
                     self.kinds.insert(id, Kind::Half);
                     self.options.trace.made(NAMES[0], node.origin.clone());
                     return Ok(v);

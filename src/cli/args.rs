@@ -63,9 +63,18 @@ pub struct SizeArgs {
 /// Where inputs come from.
 #[derive(Args, Debug, Default, Clone)]
 pub struct InputArgs {
-    /// An input from an .npy file, or a number for a scalar (repeatable).
+    /// An input from an .npy, .png or .jpg file, or a number for a scalar (repeatable).
     #[arg(long = "input", value_name = "NAME=FILE.npy")]
     pub input: Vec<String>,
+    /// How images lie in their inputs; they are scaled to the input's height and width.
+    #[arg(long, value_enum, default_value_t)]
+    pub image_layout: ImageLayout,
+    /// What is subtracted from an image's channels, whose values are from 0 to 1: a number, or one per channel.
+    #[arg(long, value_name = "0.485,0.456,0.406", value_delimiter = ',', default_value = "0")]
+    pub mean: Vec<f32>,
+    /// What an image's channels are divided by after that: a number, or one per channel.
+    #[arg(long, value_name = "0.229,0.224,0.225", value_delimiter = ',', default_value = "1")]
+    pub std: Vec<f32>,
     /// Inputs from an .npz file; keys `out:NAME` are expected outputs.
     #[arg(long, value_name = "X.npz")]
     pub inputs: Option<PathBuf>,
@@ -75,6 +84,16 @@ pub struct InputArgs {
     /// Seed of generated inputs.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+}
+
+/// The order of an image's axes.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ImageLayout {
+    /// Batch, channels, height, width.
+    #[default]
+    Nchw,
+    /// Batch, height, width, channels.
+    Nhwc,
 }
 
 /// How a model is compiled, when a verb needs a program and is given a model.
@@ -240,6 +259,10 @@ pub enum Oracle {
 pub enum Bisect {
     /// The rewrite after which outputs leave the tolerance.
     Passes,
+    /// The node with which the compiled beginning of the model leaves the tolerance.
+    Nodes,
+    /// With --dtype: the node whose half precision takes outputs out of the tolerance.
+    Precision,
 }
 
 /// `verify`
@@ -302,6 +325,12 @@ pub struct Perf {
     /// Print the time of each kernel and op, with their ONNX nodes.
     #[arg(long)]
     pub per_op: bool,
+    /// Write a run's steps as a trace in the Trace Event Format, for chrome://tracing or Perfetto.
+    #[arg(long, value_name = "T.json")]
+    pub trace: Option<PathBuf>,
+    /// Write the report as a page that needs nothing else.
+    #[arg(long, value_name = "R.html")]
+    pub html: Option<PathBuf>,
     /// Measure another implementation interleaved in the same process.
     #[arg(long, value_enum)]
     pub against: Option<Oracle>,

@@ -1,7 +1,8 @@
 //! What several verbs do: read sizes, load or compile a program, make inputs, run, print tables.
 use super::Failure;
-use super::args::{BuildArgs, DeviceArgs, InputArgs, Libraries, OrtArgs, Precision, SizeArgs};
+use super::args::{BuildArgs, DeviceArgs, ImageLayout, InputArgs, Libraries, OrtArgs, Precision, SizeArgs};
 use crate::compile::{self, Options};
+use crate::images::ImageForm;
 use crate::inputs::{self, Given, Named, Sizes, Wanted};
 use crate::onnx::{ImportOptions, Model};
 use crate::ort::Level;
@@ -22,8 +23,6 @@ pub struct Loaded {
     pub source: Option<(PathBuf, Model)>,
     /// Seconds it took to open the program (not to compile it).
     pub seconds: f64,
-    /// Rewrites that were applied, if it was compiled here.
-    pub rewrites: usize,
 }
 
 impl Loaded {
@@ -157,14 +156,14 @@ pub fn load(
         let program = Program::open(path).map_err(Failure::run)?;
         let seconds = start.elapsed().as_secs_f64();
         let source = oracle.map(|p| Ok((p.to_path_buf(), import_open(p, &sizes)?))).transpose()?;
-        return Ok(Loaded { program, source, seconds, rewrites: 0 });
+        return Ok(Loaded { program, source, seconds });
     }
     let model = import_open(path, &sizes)?;
     let compiled = compile::compile(&model, &options).map_err(Failure::compile)?;
     let start = Instant::now();
     let program = open(compiled.bytes)?;
     let seconds = start.elapsed().as_secs_f64();
-    Ok(Loaded { program, source: Some((path.to_path_buf(), model)), seconds, rewrites: compiled.rewrites })
+    Ok(Loaded { program, source: Some((path.to_path_buf(), model)), seconds })
 }
 
 /// Reads a model.
@@ -219,12 +218,18 @@ pub fn inputs(loaded: &Loaded, args: &InputArgs, size: &SizeArgs) -> Result<(Nam
             .read_test_data(dir, &names(&manifest.inputs), &names(&manifest.outputs))
             .map_err(Failure::usage)?;
     }
+    let sizes = sizes(size)?;
+    let form = ImageForm {
+        channels_last: args.image_layout == ImageLayout::Nhwc,
+        mean: args.mean.clone(),
+        deviation: args.std.clone(),
+    };
     for pair in &args.input {
-        let dtype = |name: &str| wanted.iter().find(|w| w.name == name).map(|w| w.dtype);
-        given.read_pair(pair, dtype).map_err(Failure::usage)?;
+        let port = |name: &str| wanted.iter().find(|w| w.name == name);
+        given.read_pair(pair, port, &sizes, &form).map_err(Failure::usage)?;
     }
     let (tensors, defaulted) =
-        inputs::complete(&wanted, &given.inputs, &sizes(size)?, args.seed).map_err(Failure::usage)?;
+        inputs::complete(&wanted, &given.inputs, &sizes, args.seed).map_err(Failure::usage)?;
     if !defaulted.is_empty() {
         eprintln!("note: no size given for {}: using 1 (set it with --dim NAME=N)", defaulted.join(", "));
     }

@@ -62,7 +62,7 @@ pub(super) fn compile(args: &Compile) -> Outcome {
         seconds: start.elapsed().as_secs_f64(),
         peak_memory: common::peak_memory(),
         nodes: optimized.graph.len(),
-        rewrites: optimized.rewrites,
+        rewrites: optimized.rewrites.len(),
         report: &report,
     };
     if args.json {

@@ -1,5 +1,6 @@
 //! The command line: one file a verb. Only here errors become text and exit codes.
 pub mod args;
+mod bisect;
 mod cache;
 mod common;
 mod compile;

@@ -1,4 +1,6 @@
 //! `perf`: how long a program takes, by run, by kernel and by op, and beside ONNX Runtime.
+mod export;
+
 use super::args::{Oracle, Perf};
 use super::common::{self, Loaded};
 use super::{Failure, Outcome};
@@ -49,6 +51,9 @@ struct ByLibrary {
 /// The time of one step, or of all steps of one kind.
 #[derive(Serialize, Deserialize, Clone)]
 struct Row {
+    /// The number of the step in the program.
+    #[serde(default)]
+    step: usize,
     label: String,
     calls: usize,
     seconds: f64,
@@ -70,8 +75,10 @@ pub(super) fn perf(args: &Perf) -> Outcome {
     let run = Statistics::of(&ours);
     let on_device = measure_on_device(args, &mut session, &inputs)?;
     let onnx_runtime = (!theirs.is_empty()).then(|| Statistics::of(&theirs));
-    let kernels =
-        if args.per_op { profile(&mut session, &inputs, run.runs.clamp(1, 20))? } else { Vec::new() };
+    let kernels = match args.per_op || args.trace.is_some() || args.html.is_some() {
+        true => profile(&mut session, &inputs, run.runs.clamp(1, 20))?,
+        false => Vec::new(),
+    };
     let report = Report {
         model: args.model.display().to_string(),
         device: args.device.device.clone(),
@@ -87,10 +94,16 @@ pub(super) fn perf(args: &Perf) -> Outcome {
         speed_ratio: onnx_runtime.map(|o| o.median / run.median),
         kernels,
     };
+    if let Some(path) = &args.trace {
+        export::write(path, &export::trace(&report))?;
+    }
+    if let Some(path) = &args.html {
+        export::write(path, &export::page(&report))?;
+    }
     if args.json {
         common::print_json(&report);
     } else {
-        print(&report);
+        print(&report, args.per_op);
     }
     regression(args, &report)
 }
@@ -195,6 +208,7 @@ fn profile(session: &mut Session, inputs: &[(String, Tensor)], runs: usize) -> R
         let seconds = s.time.as_secs_f64();
         let per_second = |n: i64| n as f64 * s.calls as f64 / 1e9 / seconds.max(f64::MIN_POSITIVE);
         Row {
+            step: s.step,
             calls: s.calls as usize / runs,
             seconds: seconds / runs as f64,
             share: seconds / total.max(f64::MIN_POSITIVE),
@@ -209,7 +223,7 @@ fn profile(session: &mut Session, inputs: &[(String, Tensor)], runs: usize) -> R
     Ok(rows)
 }
 
-fn print(r: &Report) {
+fn print(r: &Report, per_op: bool) {
     let ms = |s: f64| format!("{:.3} ms", s * 1e3);
     println!("{} on {} ({} threads)", r.model, r.device, r.threads);
     println!(
@@ -237,7 +251,7 @@ fn print(r: &Report) {
         row("ONNX Runtime", o);
     }
     println!("{table}");
-    if !r.kernels.is_empty() {
+    if per_op {
         print_kernels(&r.kernels);
     }
     if let Some(ratio) = r.speed_ratio {

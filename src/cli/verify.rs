@@ -1,16 +1,16 @@
 //! `verify`: the compiled program against an oracle on the same inputs.
-use super::args::{Bisect, Oracle, Precision, Verify};
+use super::args::{Oracle, Precision, Verify};
+use super::bisect;
 use super::common::{self, Loaded};
 use super::{Failure, Outcome};
 use crate::compare::{Comparison, Tolerance, compare, quantizes, spread};
+use crate::inputs::Named;
 use crate::ort::Level;
 use anyhow::anyhow;
 use sardonyx_ir::{Op, Value, interp};
 use sardonyx_tensor::{DType, Tensor};
 use serde::Serialize;
 use std::collections::HashMap;
-
-type Named = Vec<(String, Tensor)>;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -25,7 +25,7 @@ struct Report<'a> {
 }
 
 /// What the outputs should be.
-struct Expected {
+pub(super) struct Expected {
     oracle: &'static str,
     outputs: Named,
     /// By how much the oracle's own results differ, where it allows for that.
@@ -33,7 +33,8 @@ struct Expected {
 }
 
 impl Expected {
-    fn exactly(oracle: &'static str, outputs: Named) -> Expected {
+    /// What an oracle says that has one opinion.
+    pub(super) fn exactly(oracle: &'static str, outputs: Named) -> Expected {
         Expected { oracle, outputs, spread: HashMap::new() }
     }
 }
@@ -42,8 +43,8 @@ pub(super) fn verify(args: &Verify) -> Outcome {
     let loaded =
         common::load(&args.model, args.oracle_model.as_deref(), &args.device, &args.sizes, &args.build)?;
     let (inputs, expected) = common::inputs(&loaded, &args.inputs, &args.sizes)?;
-    if let Some(Bisect::Passes) = args.bisect {
-        return bisect_passes(args, &inputs, &expected);
+    if let Some(over) = args.bisect {
+        return bisect::bisect(args, over, &loaded, &inputs, expected);
     }
     if args.per_layer {
         return per_layer(args, &loaded, &inputs);
@@ -55,7 +56,12 @@ pub(super) fn verify(args: &Verify) -> Outcome {
 }
 
 /// What the oracle says.
-fn reference(args: &Verify, loaded: &Loaded, inputs: &Named, expected: Named) -> Result<Expected, Failure> {
+pub(super) fn reference(
+    args: &Verify,
+    loaded: &Loaded,
+    inputs: &Named,
+    expected: Named,
+) -> Result<Expected, Failure> {
     match args.against {
         None if !expected.is_empty() => Ok(Expected::exactly("expected outputs", expected)),
         Some(Oracle::Ort) => onnx_runtime(args, loaded, inputs),
@@ -88,7 +94,12 @@ fn onnx_runtime(args: &Verify, loaded: &Loaded, inputs: &Named) -> Result<Expect
 
 const ORT: &str = "ONNX Runtime";
 
-fn compare_all(args: &Verify, ours: &Named, theirs: &Expected) -> Result<Vec<Comparison>, Failure> {
+/// Every output beside what it should be.
+pub(super) fn compare_all(
+    args: &Verify,
+    ours: &Named,
+    theirs: &Expected,
+) -> Result<Vec<Comparison>, Failure> {
     let oracle = theirs.oracle;
     let by_name: HashMap<&str, &Tensor> = ours.iter().map(|(n, t)| (n.as_str(), t)).collect();
     theirs
@@ -213,44 +224,4 @@ fn per_layer(args: &Verify, loaded: &Loaded, inputs: &Named) -> Outcome {
         println!("first value outside the tolerance: {name}");
     }
     report(args, "reference, value by value", &comparisons, &HashMap::new())
-}
-
-/// The first rewrite after which the reference evaluation leaves the tolerance.
-fn bisect_passes(args: &Verify, inputs: &Named, expected: &Named) -> Outcome {
-    let mut build = args.build.clone();
-    let mut check = |n: Option<usize>| -> Result<(bool, usize), Failure> {
-        build.stop_after = n;
-        let loaded = common::load(&args.model, None, &args.device, &args.sizes, &build)?;
-        let ours = common::run_once(&loaded.program, &args.device, inputs)?;
-        let theirs = reference(args, &loaded, inputs, expected.clone())?;
-        let pass = compare_all(args, &ours, &theirs)?.iter().all(|c| c.pass);
-        Ok((pass, loaded.rewrites))
-    };
-    let (pass, total) = check(None)?;
-    if pass {
-        println!("PASS {}: nothing to bisect, all {total} rewrites applied", args.model.display());
-        return Ok(());
-    }
-    if !check(Some(0))?.0 {
-        println!(
-            "FAIL {}: wrong without any rewrite: the fault is in a kernel or the importer (see --per-layer)",
-            args.model.display()
-        );
-        return Err(Failure::Mismatch);
-    }
-    let (mut good, mut bad) = (0, total);
-    while bad - good > 1 {
-        let middle = good + (bad - good) / 2;
-        if check(Some(middle))?.0 {
-            good = middle
-        } else {
-            bad = middle
-        }
-        eprintln!("rewrites 1..={middle}: first wrong one is in {}..={bad}", good + 1);
-    }
-    println!(
-        "FAIL {}: rewrite {bad} breaks the result; see it with `compile --stop-after {bad} --dump-after all`",
-        args.model.display()
-    );
-    Err(Failure::Mismatch)
 }
