@@ -76,11 +76,13 @@ impl Compiler {
         }
         let options = match self.platform {
             // `exact` registers rely on products and sums that are not contracted.
-            Platform::Hip => [format!("--offload-arch={}", target.arch), "-ffp-contract=off".into()],
+            Platform::Hip => vec![format!("--offload-arch={}", target.arch), "-ffp-contract=off".into()],
             Platform::Cuda => {
                 // `wgmma` is only in the set that no later GPU takes.
                 let own = if target.matrix == Matrix::Wgmma { "a" } else { "" };
-                [format!("--gpu-architecture={}{own}", target.arch), "--fmad=false".into()]
+                let arch = format!("--gpu-architecture={}{own}", target.arch);
+                // CUDA 13.0 takes generic lambdas of device functions for functions of the host otherwise.
+                vec![arch, "--fmad=false".into(), "--device-as-default-execution-space".into()]
             }
         };
         let options: Vec<String> = options.into_iter().chain(["-std=c++17".into()]).collect();
