@@ -120,10 +120,7 @@ pub fn compare(name: &str, ours: &Tensor, reference: &Tensor, tolerance: Toleran
         return c;
     }
     if ours.dtype().is_reference() {
-        // Texts and lists are equal or not: they have no distance.
-        c.pass = ours == reference;
-        c.least_atol = if c.pass { 0.0 } else { f64::INFINITY };
-        return c;
+        return referred(c, name, ours, reference);
     }
     measure(&mut c, &ours.to_f64s(), &reference.to_f64s());
     if !ours.dtype().is_float() && ours.bytes() != reference.bytes() {
@@ -134,6 +131,33 @@ pub fn compare(name: &str, ours: &Tensor, reference: &Tensor, tolerance: Toleran
         c.least_atol = c.least_atol.max(furthest as f64);
     }
     c.pass = c.least_atol <= tolerance.atol;
+    c
+}
+
+/// Texts are equal or not: they have no distance. Lists are as far apart as their items.
+fn referred(mut c: Comparison, name: &str, ours: &Tensor, reference: &Tensor) -> Comparison {
+    if ours.dtype() == DType::String {
+        c.pass = ours == reference;
+        c.least_atol = if c.pass { 0.0 } else { f64::INFINITY };
+        return c;
+    }
+    c.pass = true;
+    for index in 0..ours.len() {
+        let (a, b) = (ours.items(index), reference.items(index));
+        if a.len() != b.len() {
+            c.mismatch = Some(format!("{} items instead of {}", a.len(), b.len()));
+            (c.pass, c.least_atol) = (false, f64::INFINITY);
+            return c;
+        }
+        for (a, b) in a.iter().zip(b) {
+            let item = compare(name, a, b, c.tolerance);
+            c.pass &= item.pass;
+            c.least_atol = c.least_atol.max(item.least_atol);
+            c.max_abs = c.max_abs.max(item.max_abs);
+            c.max_rel = c.max_rel.max(item.max_rel);
+            c.mismatch = c.mismatch.or(item.mismatch);
+        }
+    }
     c
 }
 

@@ -4,6 +4,7 @@
 //! To add one: a function in a file of this folder, and a row of its list or of [`OPS`]. Element types and shapes of its
 //! inputs are the compiler's promise; what the data can get wrong is an error.
 
+mod lists;
 mod nms;
 mod nonzero;
 mod texts;
@@ -61,8 +62,14 @@ pub(crate) enum Operation {
 /// The operation of this name.
 pub(crate) fn find(name: &str) -> Option<Operation> {
     let of_views = OPS.iter().find(|(op, _)| *op == name).map(|(_, run)| Operation::Views(*run));
-    let of_texts = || texts::OPS.iter().find(|(op, _)| *op == name).map(|(_, run)| Operation::Tensors(*run));
+    let mut whole = texts::OPS.iter().chain(lists::OPS);
+    let of_texts = || whole.find(|(op, _)| *op == name).map(|(_, run)| Operation::Tensors(*run));
     of_views.or_else(of_texts)
+}
+
+/// An input of an operation on whole tensors.
+fn at(x: &[Tensor], index: usize) -> Result<&Tensor, String> {
+    x.get(index).ok_or_else(|| format!("input {index} is missing"))
 }
 
 /// Runs an operation; texts of its inputs are numbers in `heap`, those of the results are in heaps of their own.

@@ -1,6 +1,7 @@
 //! What an import function sees: the node, its operands, and the graph to build in.
 use super::error::{Fault, invalid, unsupported};
 use super::import::Importer;
+use super::kind::{Kind, lowered};
 use super::proto::NodeProto;
 use super::scope::Entity;
 use sardonyx_ir::{Graph, Type, Value};
@@ -71,6 +72,29 @@ impl<'a> Context<'a> {
             Entity::Sequence(all) => Ok(all),
             _ => invalid(format!("operand {i} is no sequence")),
         }
+    }
+    /// Operand `i`, a sequence, as a value of the graph, and what its items are.
+    pub fn list(&mut self, i: usize) -> Built<(Value, Kind)> {
+        let entity = self.entity(i)?;
+        let kind = Kind::of(entity, self.g())?;
+        let v = lowered(self.importer.scope.graph_mut(), entity, &kind)?;
+        match kind {
+            Kind::Sequence(item) => Ok((v, *item)),
+            Kind::Optional(item) => match *item {
+                Kind::Sequence(item) => {
+                    let first = self.int_scalar(0);
+                    let op = sardonyx_ir::Op::ListAt { to: DType::List, shape: Vec::new() };
+                    Ok((self.add(op, &[v, first])?, *item))
+                }
+                _ => invalid(format!("operand {i} is no sequence")),
+            },
+            _ => invalid(format!("operand {i} is no sequence")),
+        }
+    }
+    /// Entities as values of the graph, of these kinds.
+    pub fn lowered(&mut self, entities: &[Entity], kinds: &[Kind]) -> Built<Vec<Value>> {
+        let g = self.importer.scope.graph_mut();
+        entities.iter().zip(kinds).map(|(e, kind)| lowered(g, e, kind)).collect()
     }
 
     /// The type of a value.

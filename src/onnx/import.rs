@@ -2,11 +2,12 @@
 use super::context::Context;
 use super::error::{Fault, ImportError, NodeIssue};
 use super::file::Files;
+use super::kind::{Kind, lowered};
 use super::proto::{FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use super::scope::{Binding, Entity, Level, Scope};
 use super::{ImportOptions, Model, inputs, ops, sort, tensor};
 use sardonyx_ir::{Op, Origin, Type, Value};
-use sardonyx_tensor::{DType, Dim};
+use sardonyx_tensor::{DType, Dim, Tensor};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::rc::Rc;
@@ -54,16 +55,20 @@ pub(crate) fn model(
         nodes: 0,
     };
     importer.scope.enter_graph(opsets.clone());
+    let mut input_kinds = Vec::new();
     for (name, ty) in types {
+        let info = graph.input.iter().find(|i| i.name == name).expect("an input should be declared");
+        let kind = Kind::declared(info).map_err(fail)?;
         let v = importer.scope.graph_mut().input(&name, ty);
-        importer.scope.bind(&name, Binding::Entity(v.into()));
+        importer.scope.bind(&name, Binding::Entity(kind.entity(v)));
+        input_kinds.push(kind);
     }
     importer.body(&graph).map_err(fail)?;
-    let outputs = importer.outputs(&graph.output);
+    let outputs = importer.lowered_outputs(&graph.output);
     if !importer.issues.is_empty() {
         return Err(ImportError::Nodes { file: file.into(), issues: importer.issues });
     }
-    let outputs = outputs.map_err(|f| fail(reason(f)))?;
+    let (outputs, output_kinds) = outputs.map_err(|f| fail(reason(f)))?.into_iter().unzip();
     let mut built = importer.scope.leave_graph().graph;
     built.set_outputs(outputs, graph.output.iter().map(|o| o.name.clone()).collect());
     built.origin = Origin::default();
@@ -75,6 +80,8 @@ pub(crate) fn model(
         opsets: opsets.into_iter().map(|(d, v)| (domain_name(&d).to_string(), v)).collect(),
         descriptions: descriptions(&graph),
         operators,
+        input_kinds,
+        output_kinds,
         parameters: parameters(&graph),
         name: graph.name,
     })
@@ -244,6 +251,7 @@ impl Importer {
         let g = self.scope.graph();
         let tensors = operands.iter().flatten().filter_map(|e| match e {
             Entity::Value(v) => Some(g.ty(*v).dtype),
+            Entity::List(..) => Some(DType::List),
             _ => None,
         });
         let dtypes: Vec<DType> = tensors.collect();
@@ -273,20 +281,38 @@ impl Importer {
         Ok(())
     }
 
-    /// The values of a graph's outputs.
-    fn outputs(&mut self, infos: &[ValueInfoProto]) -> Result<Vec<Value>, Fault> {
-        let mut values = Vec::new();
+    /// What a graph's outputs are.
+    fn outputs(&mut self, infos: &[ValueInfoProto]) -> Result<Vec<Entity>, Fault> {
+        let mut entities = Vec::new();
         for info in infos {
-            values.push(match self.scope.lookup(&info.name)? {
-                Entity::Value(v) => self.declared_rank(v, info)?,
+            entities.push(match self.scope.lookup(&info.name)? {
+                Entity::Value(v) => Entity::Value(self.declared_rank(v, info)?),
                 Entity::Missing => return Err(Fault::Missing),
-                Entity::Sequence(_) => {
-                    return Err(Fault::Unsupported(format!("the output `{}` is a sequence", info.name)));
-                }
-                Entity::Nothing => {
-                    return Err(Fault::Unsupported(format!("the output `{}` is an optional", info.name)));
-                }
+                other => other,
             });
+        }
+        Ok(entities)
+    }
+
+    /// The values of a graph's outputs, and what they are.
+    fn lowered_outputs(&mut self, infos: &[ValueInfoProto]) -> Result<Vec<(Value, Kind)>, Fault> {
+        let mut values = Vec::new();
+        for (info, entity) in infos.iter().zip(self.outputs(infos)?) {
+            let g = self.scope.graph_mut();
+            let kind = match (Kind::of(&entity, g)?, Kind::declared(info)) {
+                (kind @ Kind::Tensor(..), _) => kind,
+                // What the model declares as optional or not decides how it is given back.
+                (Kind::Optional(item), Ok(Kind::Sequence(_))) if matches!(*item, Kind::Sequence(_)) => {
+                    let first = g.constant(Tensor::scalar(0i64));
+                    let optional = lowered(g, &entity, &Kind::Optional(item.clone()))?;
+                    let v = g.add(Op::ListAt { to: DType::List, shape: Vec::new() }, &[optional, first])?;
+                    values.push((v, *item));
+                    continue;
+                }
+                (kind, Ok(declared @ Kind::Optional(_))) => kind.joined(&declared)?,
+                (kind, _) => kind,
+            };
+            values.push((lowered(g, &entity, &kind)?, kind));
         }
         Ok(values)
     }
@@ -303,17 +329,30 @@ impl Importer {
         Ok(v)
     }
 
-    /// A sub-graph whose inputs have these types, as a level with its outputs set.
+    /// A sub-graph whose inputs are tensors of these types, as a level with its outputs set.
     pub fn sub_graph(&mut self, graph: &GraphProto, types: &[Type]) -> Result<Level, Fault> {
+        let mut level = self.level(graph, types, &vec![Kind::Unknown; types.len()])?;
+        let value = |e: &Entity| match e {
+            Entity::Value(v) => Ok(*v),
+            _ => Err(Fault::Unsupported("a result of a sub-graph that is no tensor".into())),
+        };
+        let outputs = level.results.iter().map(value).collect::<Result<_, _>>()?;
+        level.graph.set_outputs(outputs, Vec::new());
+        Ok(level)
+    }
+
+    /// A sub-graph whose inputs have these types and are of these kinds, as a level whose results are not yet
+    /// outputs.
+    pub fn level(&mut self, graph: &GraphProto, types: &[Type], kinds: &[Kind]) -> Result<Level, Fault> {
         if types.len() != graph.input.len() {
             let (given, declared) = (types.len(), graph.input.len());
             return Err(Fault::Invalid(format!("the sub-graph takes {declared} inputs, not {given}")));
         }
         let opsets = self.scope.opsets().clone();
         self.scope.enter_graph(opsets);
-        for (info, ty) in graph.input.iter().zip(types) {
+        for ((info, ty), kind) in graph.input.iter().zip(types).zip(kinds) {
             let v = self.scope.graph_mut().input(&info.name, ty.clone());
-            self.scope.bind(&info.name, Binding::Entity(v.into()));
+            self.scope.bind(&info.name, Binding::Entity(kind.entity(v)));
         }
         let before = self.problems();
         let outputs = self.body(graph).map_err(Fault::Invalid).and_then(|()| self.outputs(&graph.output));
@@ -321,7 +360,7 @@ impl Importer {
         if self.problems() > before {
             return Err(Fault::Missing);
         }
-        level.graph.set_outputs(outputs?, Vec::new());
+        level.results = outputs?;
         Ok(level)
     }
 

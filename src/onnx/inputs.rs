@@ -70,6 +70,9 @@ fn override_shapes(
     }
     for (name, ty) in &mut inputs {
         let Some(given) = options.input_shapes.get(name) else { continue };
+        if ty.dtype == DType::List {
+            return Err(format!("the input `{name}` is a list: it has no shape"));
+        }
         if given.len() != ty.rank() && !ty.shape.is_empty() {
             return Err(format!(
                 "the input `{name}` is {ty}: the given shape has {} dimensions",
@@ -99,9 +102,10 @@ fn declared(info: &ValueInfoProto, names: &mut Names, options: &ImportOptions) -
     let name = &info.name;
     let (elem, shape) = match info.ty() {
         Some(TypeValue::TensorType(t)) => (t.elem_type, t.shape.as_ref()),
-        Some(TypeValue::SequenceType(_)) => return Err(format!("the input `{name}` is a sequence")),
+        Some(TypeValue::SequenceType(_) | TypeValue::OptionalType(_)) => {
+            return Ok(Type::scalar(DType::List));
+        }
         Some(TypeValue::MapType(_)) => return Err(format!("the input `{name}` is a map")),
-        Some(TypeValue::OptionalType(_)) => return Err(format!("the input `{name}` is an optional")),
         Some(TypeValue::SparseTensorType(_)) => return Err(format!("the input `{name}` is sparse")),
         None => return Err(format!("the input `{name}` has no type")),
     };

@@ -6,11 +6,13 @@
 mod attributes;
 mod build;
 mod context;
+mod data;
 mod error;
 mod file;
 mod functions;
 mod import;
 mod inputs;
+mod kind;
 mod ops;
 #[allow(missing_docs)]
 mod proto;
@@ -20,6 +22,7 @@ mod tensor;
 
 pub use error::{ImportError, NodeIssue};
 pub use inputs::ImportOptions;
+pub use kind::Kind;
 pub use ops::supported;
 
 use sardonyx_ir::Graph;
@@ -44,6 +47,10 @@ pub struct Model {
     pub descriptions: BTreeMap<String, String>,
     /// How often each operator occurs, sub-graphs and functions included; other domains as `domain::Op`.
     pub operators: BTreeMap<String, usize>,
+    /// What the inputs are, in order; sequences and optionals are lists in the graph.
+    pub input_kinds: Vec<Kind>,
+    /// What the outputs are, in order.
+    pub output_kinds: Vec<Kind>,
     /// The number of elements in initializers.
     pub parameters: u64,
 }
@@ -74,9 +81,18 @@ pub fn import_bytes(bytes: Vec<u8>, options: &ImportOptions) -> Result<Model, Im
 /// # Errors
 /// When the file cannot be read or holds no tensor of a known type.
 pub fn read_tensor(path: impl AsRef<Path>) -> Result<(String, Tensor), ImportError> {
+    read_value(path, &Kind::Unknown)
+}
+
+/// As [`read_tensor`], of a file that holds a value of this kind: a list for a sequence, a list of one item or
+/// none for an optional.
+///
+/// # Errors
+/// As of [`read_tensor`].
+pub fn read_value(path: impl AsRef<Path>, kind: &Kind) -> Result<(String, Tensor), ImportError> {
     let path = path.as_ref();
     let bytes = std::fs::read(path).map_err(|source| ImportError::Read { file: path.into(), source })?;
-    decoded_tensor(bytes, path)
+    decoded(bytes, path, kind)
 }
 
 /// As [`read_tensor`], of bytes in memory.
@@ -84,13 +100,9 @@ pub fn read_tensor(path: impl AsRef<Path>) -> Result<(String, Tensor), ImportErr
 /// # Errors
 /// As of [`read_tensor`].
 pub fn tensor_from_bytes(bytes: Vec<u8>) -> Result<(String, Tensor), ImportError> {
-    decoded_tensor(bytes, Path::new("the tensor"))
+    decoded(bytes, Path::new("the tensor"), &Kind::Unknown)
 }
 
-fn decoded_tensor(bytes: Vec<u8>, path: &Path) -> Result<(String, Tensor), ImportError> {
-    let fail = |reason: String| ImportError::Decode { file: path.into(), reason };
-    let proto: proto::TensorProto =
-        prost::Message::decode(bytes::Bytes::from(bytes)).map_err(|e| fail(e.to_string()))?;
-    let tensor = tensor::tensor(&proto, &mut file::Files::none()).map_err(fail)?;
-    Ok((proto.name, tensor))
+fn decoded(bytes: Vec<u8>, path: &Path, kind: &Kind) -> Result<(String, Tensor), ImportError> {
+    data::decoded(bytes.into(), kind).map_err(|reason| ImportError::Decode { file: path.into(), reason })
 }

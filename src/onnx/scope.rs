@@ -4,6 +4,7 @@
 //! node. A *frame* is a set of names: that of a graph, or that of a function body, which is inlined into the
 //! current level and cannot see the names of its caller.
 use super::error::Fault;
+use super::kind::Kind;
 use sardonyx_ir::{Graph, Op, Value};
 use sardonyx_tensor::{Dim, Tensor};
 use std::collections::HashMap;
@@ -15,6 +16,8 @@ pub(crate) enum Entity {
     Value(Value),
     /// A sequence, whose length the importer knows.
     Sequence(Vec<Entity>),
+    /// A sequence or optional of which only the run knows the items: a value of type `list[]`.
+    List(Value, Kind),
     /// An optional without a value.
     Nothing,
     /// A result of a node that could not be imported.
@@ -53,6 +56,8 @@ pub(crate) struct Level {
     pub graph: Graph,
     /// Values of the level below, and the inputs they became.
     pub captures: Vec<(Value, Value)>,
+    /// What the outputs are, before they are values of the graph.
+    pub results: Vec<Entity>,
     /// What values of the level below are here: constants and shapes built again, and inputs.
     copies: HashMap<Value, Value>,
 }
@@ -151,6 +156,10 @@ impl Scope {
             Entity::Value(v) => {
                 Entity::Value((level + 1..self.levels.len()).fold(v, |v, inner| self.captured(v, inner)))
             }
+            Entity::List(v, kind) => match self.carried(Entity::Value(v), level) {
+                Entity::Value(v) => Entity::List(v, kind),
+                other => other,
+            },
             Entity::Sequence(all) => {
                 Entity::Sequence(all.into_iter().map(|e| self.carried(e, level)).collect())
             }

@@ -1,5 +1,5 @@
 //! The tests in the data folder of the `onnx` wheel.
-use sardonyx::onnx::{self, Model};
+use sardonyx::onnx::{self, Kind, Model};
 use sardonyx_tensor::{DType, Tensor};
 use std::path::{Path, PathBuf};
 
@@ -50,8 +50,8 @@ pub fn cases(data: &Path, group: &Group) -> Vec<Case> {
     sorted(&data.join(group.folder)).into_iter().filter_map(case).collect()
 }
 
-/// The tensors `input_0.pb`, `input_1.pb`, … of a data set.
-fn tensors(prefix: &Path, kind: &str) -> Result<Vec<Tensor>, String> {
+/// The values `input_0.pb`, `input_1.pb`, … of a data set.
+fn tensors(prefix: &Path, kind: &str, kinds: &[Kind]) -> Result<Vec<Tensor>, String> {
     let file = |i: usize| {
         let mut name = prefix.as_os_str().to_os_string();
         name.push(format!("{kind}_{i}.pb"));
@@ -60,7 +60,12 @@ fn tensors(prefix: &Path, kind: &str) -> Result<Vec<Tensor>, String> {
     (0..)
         .map(file)
         .take_while(|p| p.exists())
-        .map(|p| onnx::read_tensor(&p).map(|(_, t)| t).map_err(|e| e.to_string()))
+        .enumerate()
+        .map(|(i, p)| {
+            onnx::read_value(&p, kinds.get(i).unwrap_or(&Kind::Unknown))
+                .map(|(_, t)| t)
+                .map_err(|e| e.to_string())
+        })
         .collect()
 }
 
@@ -70,10 +75,13 @@ impl Case {
         let folder = self.model.parent().unwrap_or(Path::new(""));
         let sets: Vec<PathBuf> = sorted(folder).into_iter().filter(|p| p.is_dir()).collect();
         if sets.is_empty() {
-            let expected = tensors(&self.model.with_extension(""), "_output")?;
+            let expected = tensors(&self.model.with_extension(""), "_output", &model.output_kinds)?;
             return Ok(vec![(ramps(model)?, expected)]);
         }
-        let set = |p: &PathBuf| Ok((tensors(&p.join(""), "input")?, tensors(&p.join(""), "output")?));
+        let set = |p: &PathBuf| {
+            let inputs = tensors(&p.join(""), "input", &model.input_kinds)?;
+            Ok((inputs, tensors(&p.join(""), "output", &model.output_kinds)?))
+        };
         sets.iter().map(set).collect()
     }
 }

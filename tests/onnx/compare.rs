@@ -42,6 +42,13 @@ fn same_type(expected: &Tensor, actual: &Tensor) -> Result<(), String> {
 
 fn compare(expected: &Tensor, actual: &Tensor, atol: f64) -> Result<(), String> {
     same_type(expected, actual)?;
+    if expected.dtype() == DType::List {
+        let (e, a) = (expected.items(0), actual.items(0));
+        if e.len() != a.len() {
+            return Err(format!("{} items instead of {}", a.len(), e.len()));
+        }
+        return e.iter().zip(a).try_for_each(|(e, a)| compare(e, a, atol));
+    }
     if !expected.dtype().is_float() {
         return if expected == actual { Ok(()) } else { Err(format!("{actual:?} instead of {expected:?}")) };
     }

@@ -36,6 +36,13 @@ pub(super) fn is_special(op: &Op) -> bool {
             | Op::TextOf { .. }
             | Op::NumberOf { .. }
             | Op::Lookup { .. }
+            | Op::ListOf { .. }
+            | Op::ListAt { .. }
+            | Op::ListInsert { .. }
+            | Op::ListErase { .. }
+            | Op::ListLength { .. }
+            | Op::ListConcat { .. }
+            | Op::ListSplit { .. }
             | Op::Rnn { .. }
             | Op::Gru { .. }
             | Op::Lstm { .. }
@@ -91,12 +98,26 @@ impl Lowerer<'_> {
             | Op::TextMatch { .. }
             | Op::TextOf { .. }
             | Op::NumberOf { .. }
-            | Op::Lookup { .. }) => {
+            | Op::Lookup { .. }
+            | Op::ListOf { .. }
+            | Op::ListAt { .. }
+            | Op::ListInsert { .. }
+            | Op::ListErase { .. }
+            | Op::ListLength { .. }
+            | Op::ListConcat { .. }
+            | Op::ListSplit { .. }) => {
                 let attrs = match op {
                     Op::NumberOf { to } => serde_json::json!({ "to": to.name() }),
+                    Op::ListConcat { axis, stack, .. } => serde_json::json!({ "axis": axis, "stack": stack }),
+                    Op::ListSplit { axis, keep } => serde_json::json!({ "axis": axis, "keep": keep }),
                     _ => serde_json::Value::Null,
                 };
-                self.host(g, id, views, wanted, Call { op: op.name(), attrs, binds: vec![], more: vec![] });
+                let found: &[Dim] = match op {
+                    Op::ListAt { shape, .. } | Op::ListConcat { shape, .. } => shape,
+                    _ => &[],
+                };
+                let binds = found.iter().filter_map(Dim::as_symbol).map(String::from).collect();
+                self.host(g, id, views, wanted, Call { op: op.name(), attrs, binds, more: vec![] });
                 Ok(())
             }
             Op::Rnn { .. } | Op::Gru { .. } | Op::Lstm { .. } => self.recurrent(g, id, views, wanted),

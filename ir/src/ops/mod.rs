@@ -22,6 +22,7 @@ mod detection;
 mod gather;
 mod linear;
 mod linear_attention;
+mod lists;
 mod matmul;
 mod movement;
 mod norm;
@@ -81,7 +82,7 @@ impl Op {
             return Err(format!("{} results", types.len()));
         }
         let made = types.iter().find(|t| t.dtype.is_reference());
-        let may = reference.is_some() || self.is_of_texts() || matches!(self, Op::Const { .. });
+        let may = reference.is_some() || self.is_of_references() || matches!(self, Op::Const { .. });
         if let Some(ty) = made.filter(|_| !may && self.regions().is_empty()) {
             return Err(format!("{} gives numbers, not {ty}", self.name()));
         }
@@ -96,7 +97,7 @@ impl Op {
     /// rules of the primitives decide, or its own type rule does.
     fn takes_references(&self, count: usize) -> bool {
         self.row().pointwise
-            || self.is_of_texts()
+            || self.is_of_references()
             || self.moved_operands(count).is_some()
             || !self.regions().is_empty()
     }
@@ -120,6 +121,7 @@ impl Op {
     pub fn sizes_are_found(&self) -> bool {
         matches!(self, Op::NonZero { .. } | Op::Unique { .. } | Op::Nms { .. })
             || self.text_count().is_some()
+            || self.list_item().is_some()
             || !self.regions().is_empty()
     }
 }

@@ -4,7 +4,7 @@
 //! defaults (`_` is the type's), then `map` with the scalar expression or `via` with the definition.
 use super::attribute::*;
 use super::{
-    Definition, attention, control, conv, deform, detection, gather, linear, linear_attention, matmul,
+    Definition, attention, control, conv, deform, detection, gather, linear, linear_attention, lists, matmul,
     movement, norm, order, pool, random, recurrent, reduce, resize, texts, trees,
 };
 use crate::graph::Graph;
@@ -326,6 +326,21 @@ ops! {
     NumberOf   number_of  (x)          { to: DType = (DType::F32) } via texts::TO_NUMBER;
     /// The value at the place of the first equal key of `keys` `[n]`, for each element; `default` where there is none.
     Lookup     lookup     (x, keys, values, default) {}            via texts::LOOKUP;
+    // --- Lists -----------------------------------------------------------------------------------
+    /// A list of these tensors or lists, `[]`.
+    ListOf     list_of    (; items ..) {}                          via lists::LIST;
+    /// The item at a place, which may count from the end, of this type; sizes that are not known are new symbols.
+    ListAt     list_at    (list, index) { to: DType = (DType::F32), shape: Vec<Dim> = _ } via lists::AT;
+    /// With an item before the one at a place, or behind all.
+    ListInsert list_insert (list, item, index) {}                  via lists::INSERT;
+    /// Without the item at a place.
+    ListErase  list_erase (list, index) {}                         via lists::ERASE;
+    /// The number of items.
+    ListLength list_length (list)      {}                          via lists::LENGTH;
+    /// All items along an axis, a new one with `stack`; `to` and `shape` as of `list_at`.
+    ListConcat list_concat (list)      { axis: i64 = 0, stack: bool = false, to: DType = (DType::F32), shape: Vec<Dim> = _ } via lists::CONCAT;
+    /// The parts of `x` along `axis`, of the sizes `[n]` or of one size `[]`; without the axis unless `keep`.
+    ListSplit  list_split (x, sizes)   { axis: i64 = 0, keep: bool = true } via lists::SPLIT;
     // --- Regions ---------------------------------------------------------------------------------
     /// The results of one of two graphs on the captures; `types` are declared where the branches' differ.
     If         if_        (cond ; captures ..) { then: Box<Graph> = _, otherwise: Box<Graph> = _, types: Vec<Type> = _ } via control::IF;

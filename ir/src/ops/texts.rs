@@ -124,15 +124,17 @@ impl Op {
         }
     }
 
-    /// Whether operands are texts by the op's own type rule.
-    pub(super) fn is_of_texts(&self) -> bool {
-        matches!(
-            self,
-            Op::TextConcat { .. }
-                | Op::TextMatch { .. }
-                | Op::NumberOf { .. }
-                | Op::TextOf { .. }
-                | Op::Lookup { .. }
-        ) || self.text_count().is_some()
+    /// Whether operands or results are texts or lists by the op's own type rule.
+    pub(super) fn is_of_references(&self) -> bool {
+        self.is_of_lists()
+            || matches!(
+                self,
+                Op::TextConcat { .. }
+                    | Op::TextMatch { .. }
+                    | Op::NumberOf { .. }
+                    | Op::TextOf { .. }
+                    | Op::Lookup { .. }
+            )
+            || self.text_count().is_some()
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sardonyx_tensor::{DType, Tensor};
 use sardonyx_values as values;
 
-use super::Whole;
+use super::{Whole, at};
 
 /// All operations of this file, by name.
 pub(super) const OPS: &[(&str, Whole)] = &[
@@ -20,10 +20,6 @@ pub(super) const OPS: &[(&str, Whole)] = &[
     ("text_of", |x, _| Ok(vec![values::print(at(x, 0)?)])),
     ("text_split", split),
 ];
-
-fn at(x: &[Tensor], index: usize) -> Result<&Tensor, String> {
-    x.get(index).ok_or_else(|| format!("input {index} is missing"))
-}
 
 /// The first text of an input.
 fn text(x: &[Tensor], index: usize) -> Result<String, String> {

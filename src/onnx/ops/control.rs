@@ -1,6 +1,7 @@
 //! If, Loop and Scan.
 use super::super::context::{Built, Context};
 use super::super::error::{Fault, invalid, unsupported};
+use super::super::kind::{Kind, lowered};
 use super::super::proto::GraphProto;
 use super::super::scope::{Entity, Level};
 use super::{Row, any};
@@ -20,7 +21,25 @@ fn if_(cx: &mut Context) -> Built<Vec<Entity>> {
     }
     let equal = assumed(cx, condition);
     let before = cx.importer.problems();
-    let branches = (cx.importer.sub_graph(then, &[]), cx.importer.sub_graph(otherwise, &[]));
+    let branches = (cx.importer.level(then, &[], &[]), cx.importer.level(otherwise, &[], &[]));
+    let mut kinds = Vec::new();
+    let branches = match branches {
+        (Ok(mut yes), Ok(mut no)) => {
+            kinds = common_kinds(&yes, &no)?;
+            leave(&mut yes, &kinds)?;
+            leave(&mut no, &kinds)?;
+            (Ok(yes), Ok(no))
+        }
+        (Ok(mut only), Err(fault)) => {
+            kinds = leave_alone(&mut only)?;
+            (Ok(only), Err(fault))
+        }
+        (Err(fault), Ok(mut only)) => {
+            kinds = leave_alone(&mut only)?;
+            (Err(fault), Ok(only))
+        }
+        both => both,
+    };
     let (mut yes, mut no) = match (branches, equal) {
         ((Ok(yes), Ok(no)), None) => (yes, no),
         ((Ok(yes), Ok(no)), Some(_)) if ranks_agree(&yes, &no) => (yes, no),
@@ -42,12 +61,39 @@ fn if_(cx: &mut Context) -> Built<Vec<Entity>> {
         ((Err(fault), Err(_)), _) => return Err(fault),
     };
     single_elements(&mut yes, &mut no)?;
-    let count = yes.graph.outputs().len();
     let (yes, no, captures) = aligned(yes, no)?;
     let condition = cx.as_scalar(condition)?;
     let op = Op::If { then: Box::new(yes), otherwise: Box::new(no), types: Vec::new() };
     let v = with_types(cx, op, [vec![condition], captures].concat())?;
-    Ok((0..count).map(|p| Entity::Value(v.port(p))).collect())
+    Ok(kinds.iter().enumerate().map(|(p, kind)| kind.entity(v.port(p))).collect())
+}
+
+/// What the results are of whichever branch is taken.
+fn common_kinds(yes: &Level, no: &Level) -> Built<Vec<Kind>> {
+    if yes.results.len() != no.results.len() {
+        return invalid(format!("branches of {} and {} results", yes.results.len(), no.results.len()));
+    }
+    let pairs = yes.results.iter().zip(&no.results);
+    let kind = |(a, b): (&Entity, &Entity)| match (a, b) {
+        (Entity::Value(_), Entity::Value(_)) => Ok(Kind::Unknown),
+        _ => Kind::of(a, &yes.graph)?.joined(&Kind::of(b, &no.graph)?),
+    };
+    pairs.map(kind).collect()
+}
+
+/// Makes the results outputs, of these kinds.
+fn leave(level: &mut Level, kinds: &[Kind]) -> Built<()> {
+    let outputs = level.results.iter().zip(kinds).map(|(e, kind)| lowered(&mut level.graph, e, kind));
+    let outputs = outputs.collect::<Result<_, _>>()?;
+    level.graph.set_outputs(outputs, Vec::new());
+    Ok(())
+}
+
+/// As [`leave`], of the kinds that the results are of.
+fn leave_alone(level: &mut Level) -> Built<Vec<Kind>> {
+    let kinds = level.results.iter().map(|e| Kind::of(e, &level.graph)).collect::<Result<Vec<_>, _>>()?;
+    leave(level, &kinds)?;
+    Ok(kinds)
 }
 
 /// The two sizes that a condition compares: `If(size == 1)` is how PyTorch writes a squeeze.
@@ -94,6 +140,10 @@ fn impossible(like: &Level) -> Built<Level> {
     let mut outputs = Vec::new();
     for &v in like.graph.outputs() {
         let ty = like.graph.ty(v);
+        if ty.dtype == DType::List {
+            outputs.push(level.graph.add(Op::ListOf {}, &[])?);
+            continue;
+        }
         let value = level.graph.constant(Tensor::from_f64s(ty.dtype, [], [f64::NAN]));
         outputs.push(level.graph.add(Op::Expand { shape: ty.shape.clone() }, &[value])?);
     }
@@ -161,7 +211,8 @@ fn with_types(cx: &mut Context, mut op: Op, operands: Vec<Value>) -> Built {
 
 fn loop_(cx: &mut Context) -> Built<Vec<Entity>> {
     let body = cx.graph("body")?;
-    let mut carried: Vec<Value> = (2..cx.count()).map(|i| cx.operand(i)).collect::<Result<_, _>>()?;
+    let initial: Vec<Entity> = (2..cx.count()).map(|i| initial(cx, i)).collect::<Result<_, _>>()?;
+    let mut kinds = carried_kinds(cx, body, &initial)?;
     let trip = match cx.operand_if(0)? {
         Some(v) => {
             let v = cx.cast(v, DType::I64)?;
@@ -174,19 +225,30 @@ fn loop_(cx: &mut Context) -> Built<Vec<Entity>> {
         None => cx.scalar(DType::Bool, 1.0),
     };
     let outputs = body.output.len();
-    if body.input.len() != carried.len() + 2 || outputs < carried.len() + 1 {
+    if body.input.len() != initial.len() + 2 || outputs < initial.len() + 1 {
         return invalid(format!(
             "a body of {} inputs and {outputs} outputs for {} carried values",
             body.input.len(),
-            carried.len()
+            initial.len()
         ));
     }
+    let mut carried = cx.lowered(&initial, &kinds)?;
     let mut types: Vec<Type> = carried.iter().map(|&v| cx.ty(v)).collect();
     // A carried value may change its shape; then the body is built for any size of that dimension.
-    for _ in 0..4 {
+    for _ in 0..8 {
         let outside = cx.importer.symbols();
         let all = [vec![Type::scalar(DType::I64), Type::scalar(DType::Bool)], types.clone()].concat();
-        let mut level = cx.importer.sub_graph(body, &all)?;
+        let inner = [vec![Kind::Unknown; 2], kinds.clone()].concat();
+        let mut level = cx.importer.level(body, &all, &inner)?;
+        if widened(&level, &mut kinds)? {
+            // What was no list may be one now.
+            carried = cx.lowered(&initial, &kinds)?;
+            types = carried.iter().map(|&v| cx.ty(v)).collect();
+            continue;
+        }
+        let scans = outputs - 1 - initial.len();
+        let all = [vec![Kind::Unknown], kinds.clone(), vec![Kind::Unknown; scans]].concat();
+        leave(&mut level, &all)?;
         settle(&mut level, &types)?;
         let filled = placeholders(cx, &level.graph, &mut types, &mut carried, &outside)?;
         let changed = filled || loosened(cx, &level.graph, &mut types)?;
@@ -196,9 +258,43 @@ fn loop_(cx: &mut Context) -> Built<Vec<Entity>> {
         let captures: Vec<Value> = level.captures.iter().map(|(outer, _)| *outer).collect();
         let op = Op::Loop { body: Box::new(level.graph), carried: carried.len() as i64, types: Vec::new() };
         let v = with_types(cx, op, [vec![trip, go], carried, captures].concat())?;
-        return Ok((0..outputs - 1).map(|p| Entity::Value(v.port(p))).collect());
+        return Ok((0..outputs - 1).map(|p| all[1 + p].entity(v.port(p))).collect());
     }
     unsupported("a carried value whose shape does not settle")
+}
+
+/// The carried value that operand `i` begins with; nothing where it is an optional without a value.
+fn initial(cx: &Context, i: usize) -> Built<Entity> {
+    Ok(cx.entity_if(i).cloned().unwrap_or(Entity::Nothing))
+}
+
+/// What the carried values begin as; what is open there is as the body declares it. Tensors are `Unknown`: their
+/// types are settled apart.
+fn carried_kinds(cx: &Context, body: &GraphProto, initial: &[Entity]) -> Built<Vec<Kind>> {
+    let mut kinds = Vec::new();
+    for (k, entity) in initial.iter().enumerate() {
+        let kind = Kind::of(entity, cx.g())?;
+        kinds.push(match (entity, body.input.get(2 + k).map(Kind::declared)) {
+            (Entity::Value(_), _) => Kind::Unknown,
+            (_, Some(Ok(declared))) if kind.is_open() => kind.joined(&declared)?,
+            _ => kind,
+        });
+    }
+    Ok(kinds)
+}
+
+/// Makes the kinds of carried values those that what the body gives back is of, too; whether that changed any.
+fn widened(level: &Level, kinds: &mut [Kind]) -> Built<bool> {
+    let mut changed = false;
+    for (kind, result) in kinds.iter_mut().zip(level.results.iter().skip(1)) {
+        if matches!((&*kind, result), (Kind::Unknown, Entity::Value(_))) {
+            continue;
+        }
+        let new = kind.joined(&Kind::of(result, &level.graph)?)?;
+        changed |= new != *kind;
+        *kind = new;
+    }
+    Ok(changed)
 }
 
 /// Gives the condition and carried values of one element the rank they came in with.
