@@ -182,15 +182,13 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(ATTENTION_PARAMETERS) {
         // Without keys, queries are still on their way.
         arrive<0>();
         barrier();
-        float* const known = (float*)memory + lane;
-        const auto each = [&](int owner, const auto& f) INLINED {
-            int at = owner * KNOWN;
+        // A wave's numbers, one after the other for a lane.
+        constexpr int line = KNOWN / ROWS * SARDONYX_WAVE;
+        float* const known = (float*)memory + lane + wave * ROWS * line;
+        if (turn > 0) {
 #pragma unroll
-            for (int r = 0; r < ROWS; ++r) f(r, known + at * SARDONYX_WAVE), at += KNOWN / ROWS;
-        };
-        // A wave's own numbers, one after the other for a lane.
-        if (turn > 0)
-            each((turn - 1) * WAVES + wave, [&](int r, float* to) INLINED {
+            for (int r = 0; r < ROWS; ++r) {
+                float* const to = known + ((turn - 1) * WAVES * ROWS + r) * line;
 #pragma unroll
                 for (int i = 0; i < Sums::held; ++i) {
                     to[2 * i * SARDONYX_WAVE] = most[r][i];
@@ -201,11 +199,15 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(ATTENTION_PARAMETERS) {
 #pragma unroll
                     for (int v = 0; v < Unit::values; ++v)
                         to[(2 * Sums::held + j * Unit::values + v) * SARDONYX_WAVE] = out[r][j].v[v];
-            });
+            }
+        }
         barrier();
         if (turn > 0) return;
-        for (int t = 1; t < TURNS; ++t)
-            each((t - 1) * WAVES + wave, [&](int r, const float* from) INLINED {
+#pragma unroll 1
+        for (int t = 1; t < TURNS; ++t) {
+#pragma unroll
+            for (int r = 0; r < ROWS; ++r) {
+                const float* const from = known + ((t - 1) * WAVES * ROWS + r) * line;
                 float mine[Sums::held], other[Sums::held];
 #pragma unroll
                 for (int i = 0; i < Sums::held; ++i) {
@@ -222,7 +224,8 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(ATTENTION_PARAMETERS) {
                         out[r][j].v[v] = out[r][j].v[v] * mine[Sums::held_row(v)] +
                                          from[(2 * Sums::held + j * Unit::values + v) * SARDONYX_WAVE] *
                                              other[Sums::held_row(v)];
-            });
+            }
+        }
     }
 
 #pragma unroll

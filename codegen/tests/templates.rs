@@ -206,6 +206,7 @@ fn products_on_the_host_are_right() {
             "rows",
             Case { m: 7, n: 90, k: 65, dtype: DType::F32, out: DType::F32, a: Columns, b: Columns, ..PLAIN },
         ),
+        ("long", Case { m: 40, n: 48, k: 2080, ..PLAIN }),
         ("one", Case { m: 1, n: 1, k: 1, out: DType::F32, ..PLAIN }),
         ("bands", Case { m: 600, n: 96, k: 16, out: DType::BF16, ..PLAIN }),
     ];
@@ -219,6 +220,7 @@ fn products_on_the_host_are_right() {
 /// Products that are large enough for warpgroups.
 const LARGE: &[(&str, Case)] = &[
     ("tall", Case { batch: 66, m: 200, n: 184, k: 72, ..PLAIN }),
+    ("small", Case { m: 70, n: 64, k: 72, b: Columns, ..PLAIN }),
     ("square", Case { batch: 33, m: 256, n: 256, k: 72, dtype: DType::BF16, a: Columns, ..PLAIN }),
     ("turned", Case { batch: 66, m: 136, n: 128, k: 200, out: DType::F32, b: Columns, ..PLAIN }),
     ("narrow", Case { batch: 22, m: 200, n: 200, k: 264, a: Columns, b: Columns, gap: 8, ..PLAIN }),

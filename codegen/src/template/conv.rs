@@ -39,7 +39,7 @@ pub(super) fn template(conv: &Conv, name: &str, gpu: &GpuSpec) -> Option<Templat
 
     let pixels = Dim::product(&conv.output) * &conv.batch;
     let (batch, n) = ([Dim::from(conv.groups)], Dim::from(conv.out_channels));
-    let product = Product { batch: &batch, m: &pixels, n: &n, dtype: w.dtype };
+    let product = Product { batch: &batch, m: &pixels, n: &n, k: &Dim::from(depth), dtype: w.dtype };
     let whole = channels && x_vector == 8 && w_vector == 8;
     let warpgroups = Tile::of_warpgroups(&product, gpu).filter(|_| whole);
     let tile = warpgroups.unwrap_or_else(|| Tile::choose(&product, gpu));

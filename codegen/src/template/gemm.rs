@@ -54,7 +54,7 @@ pub(super) fn template(gemm: &Gemm, name: &str, gpu: &GpuSpec) -> Option<Templat
     let rank = turned.strides.len();
     turned.strides.swap(rank - 1, rank - 2);
     let lines = [Lines::of(a, &gemm.m, &gemm.k)?, Lines::of(&turned, &gemm.n, &gemm.k)?];
-    let product = Product { batch: &gemm.batch, m: &gemm.m, n: &gemm.n, dtype: a.dtype };
+    let product = Product { batch: &gemm.batch, m: &gemm.m, n: &gemm.n, k: &gemm.k, dtype: a.dtype };
     if let Some(rows) = gemm.m.known().filter(|m| (1..=gemv::MOST_ROWS).contains(m)) {
         return gemv::template(&gemv::Few { gemm, rows, a, b, lines: &lines }, name, gpu);
     }

@@ -3,7 +3,7 @@ use crate::target::{GpuSpec, Matrix, Platform};
 use sardonyx_tensor::{DType, Dim};
 
 /// The tile of a block and how its waves share it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) struct Tile {
     /// Rows.
     pub m: i64,
@@ -25,7 +25,7 @@ pub(super) struct Tile {
 const TILES: &[Tile] = &[
     Tile { m: 128, n: 128, k: 32, waves_m: 2, waves_n: 2, waves_k: 1, stages: 4 },
     Tile { m: 128, n: 64, k: 32, waves_m: 2, waves_n: 2, waves_k: 1, stages: 4 },
-    Tile { m: 64, n: 64, k: 32, waves_m: 2, waves_n: 2, waves_k: 1, stages: 4 },
+    Tile { m: 64, n: 64, k: 64, waves_m: 2, waves_n: 2, waves_k: 1, stages: 4 },
     Tile { m: 32, n: 64, k: 64, waves_m: 1, waves_n: 2, waves_k: 2, stages: 4 },
     Tile { m: 32, n: 32, k: 64, waves_m: 1, waves_n: 1, waves_k: 4, stages: 4 },
 ];
@@ -39,13 +39,19 @@ const FMA_TILES: &[Tile] = &[
     Tile { m: 32, n: 32, k: 32, waves_m: 2, waves_n: 2, waves_k: 1, stages: 3 },
 ];
 
-/// The tiles of warpgroups, the greatest first; they lie in rows.
+/// The tiles of warpgroups, the greatest first; they lie in rows. Of those with enough blocks the first was the fastest
+/// where it was measured (H100, 20 shapes).
 const WARPGROUP_TILES: &[Tile] = &[
     Tile { m: 128, n: 256, k: 64, waves_m: 8, waves_n: 1, waves_k: 1, stages: 4 },
     Tile { m: 256, n: 128, k: 64, waves_m: 8, waves_n: 1, waves_k: 1, stages: 4 },
-    Tile { m: 128, n: 128, k: 64, waves_m: 8, waves_n: 1, waves_k: 1, stages: 3 },
-    Tile { m: 64, n: 128, k: 64, waves_m: 4, waves_n: 1, waves_k: 1, stages: 4 },
+    Tile { m: 64, n: 128, k: 64, waves_m: 4, waves_n: 1, waves_k: 1, stages: 6 },
+    Tile { m: 64, n: 64, k: 64, waves_m: 4, waves_n: 1, waves_k: 1, stages: 8 },
 ];
+
+/// The tile for products that are small but for the length of their sums, along which 8 waves take turns.
+const LONG_TILE: Tile = Tile { m: 16, n: 32, k: 128, waves_m: 1, waves_n: 1, waves_k: 8, stages: 4 };
+/// Sums of this length are long.
+const LONG: i64 = 2048;
 
 /// What tiles of warpgroups need beside the device headers of matrix products.
 const WARPGROUP_HEADER: &str = include_str!("../../device/warpgroup.hpp");
@@ -61,19 +67,26 @@ pub(super) struct Product<'a> {
     pub m: &'a Dim,
     /// Columns.
     pub n: &'a Dim,
+    /// The length of the sums.
+    pub k: &'a Dim,
     /// The type of the operands.
     pub dtype: DType,
 }
 
 impl Tile {
-    /// The greatest tile that leaves no part of the GPU without work, or the smallest.
+    /// The greatest tile that leaves little of the GPU without work, or the smallest.
     pub fn choose(product: &Product<'_>, gpu: &GpuSpec) -> Tile {
         let dtype = product.dtype;
+        if Self::is_long(product, gpu) {
+            return LONG_TILE;
+        }
         let tiles = if on_matrix_units(dtype, gpu) { TILES } else { FMA_TILES };
-        let enough = |t: &&Tile| t.blocks(product) >= i64::from(gpu.units);
+        let enough = |t: &&Tile| t.is_enough(product, gpu);
         let mut tile = *tiles.iter().find(enough).unwrap_or(&tiles[tiles.len() - 1]);
         if gpu.platform == Platform::Hip {
             tile.stages = 2;
+            // A fragment holds more registers there than on NVIDIA.
+            tile.k = if tile.waves_k == 1 { tile.k.min(32) } else { tile.k };
         }
         while tile.bytes(dtype) > gpu.shared_bytes && tile.k > i64::from(16 * tile.waves_k) {
             tile.k /= 2;
@@ -81,19 +94,39 @@ impl Tile {
         tile
     }
 
-    /// The greatest tile of warpgroups that is nearly filled and leaves no part of the GPU without work; `None`
-    /// where there is none, or no `wgmma`.
+    /// The tile of warpgroups for a product; `None` without `wgmma`, or where others are faster.
     pub fn of_warpgroups(product: &Product<'_>, gpu: &GpuSpec) -> Option<Tile> {
         let served = gpu.matrix == Matrix::Wgmma && matches!(product.dtype, DType::F16 | DType::BF16);
-        let fits = |t: &&Tile| {
-            let filled = |size: &Dim, tile: i64| tile < size.known().unwrap_or(USUAL_ROWS) + 64;
-            filled(product.m, t.m) && filled(product.n, t.n) && t.bytes(product.dtype) <= gpu.shared_bytes
-        };
-        WARPGROUP_TILES
-            .iter()
-            .filter(fits)
-            .find(|t| served && t.blocks(product) >= i64::from(gpu.units))
-            .copied()
+        let filled = |size: &Dim, tile: i64| tile < size.known().unwrap_or(USUAL_ROWS) + 64;
+        let fits = |t: &&Tile| filled(product.m, t.m) && filled(product.n, t.n);
+        let units = i64::from(gpu.units);
+        let enough = |t: &&Tile| t.blocks(product).saturating_mul(2) >= units;
+        let smallest = WARPGROUP_TILES[WARPGROUP_TILES.len() - 1];
+        let mut tile = *WARPGROUP_TILES.iter().filter(fits).find(enough).unwrap_or(&smallest);
+        if !served || (tile == smallest && Self::is_long(product, gpu)) {
+            return None;
+        }
+        // Several blocks of a unit hide each other's waiting as well as more stages do.
+        if tile.blocks(product) > 2 * units {
+            tile.stages = tile.stages.min(4);
+        }
+        Some(tile)
+    }
+
+    /// Whether sums are long and results so few that most of the GPU would wait for some blocks.
+    fn is_long(product: &Product<'_>, gpu: &GpuSpec) -> bool {
+        let smallest = WARPGROUP_TILES[WARPGROUP_TILES.len() - 1];
+        gpu.platform == Platform::Cuda
+            && on_matrix_units(product.dtype, gpu)
+            && smallest.blocks(product).saturating_mul(8) <= i64::from(gpu.units)
+            && product.k.known().is_some_and(|k| k >= LONG)
+    }
+
+    /// Whether there are blocks for two thirds of the GPU at least: smaller tiles would not be faster. On AMD's, whose
+    /// greater tiles are short of registers, for all of it.
+    fn is_enough(&self, product: &Product<'_>, gpu: &GpuSpec) -> bool {
+        let (of, parts) = if gpu.platform == Platform::Cuda { (2, 3) } else { (1, 1) };
+        self.blocks(product).saturating_mul(parts) >= of * i64::from(gpu.units)
     }
 
     /// The number of blocks, with usual sizes for those that only the run knows.
