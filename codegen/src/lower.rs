@@ -22,8 +22,8 @@ use crate::kernel::Kernel;
 use crate::target::Target;
 use crate::unit::Unit;
 use crate::weight::{Made, Weight};
-use sardonyx_ir::{Graph, NodeId, Op, Origin, Type, Value as Wire};
-use sardonyx_runtime::manifest::{Buffer, BufferIndex, Launch, Place, Step};
+use sardonyx_ir::{Graph, NodeId, Op, Origin, Requirement, Type, Value as Wire};
+use sardonyx_runtime::manifest::{Buffer, BufferIndex, Constraint, Launch, Place, Step, walk};
 use sardonyx_tensor::{DType, Dim, Tensor};
 use std::collections::{BTreeSet, HashMap};
 
@@ -66,7 +66,7 @@ impl Lowered {
     /// What each unit's launch computes.
     pub fn labels(&self) -> Vec<String> {
         let mut labels = vec![String::new(); self.units.len()];
-        sardonyx_runtime::manifest::walk(&self.steps, &mut |_, step| {
+        walk(&self.steps, &mut |_, step| {
             if let Step::Launch(launch) = step {
                 labels[launch.kernel].clone_from(&launch.label);
             }
@@ -85,6 +85,12 @@ pub(crate) struct Lowerer<'t> {
     origins: HashMap<String, usize>,
     /// The symbols that the inputs give.
     symbols: BTreeSet<String>,
+    /// These, and those that steps so far give.
+    known: BTreeSet<String>,
+    /// What is checked before the current node, outside of branches and bodies of loops.
+    checked: Vec<Requirement>,
+    /// How many branches and bodies of loops the current node is in.
+    depth: usize,
     /// What the current node comes from.
     origin: Origin,
     /// New symbols made.
@@ -96,14 +102,18 @@ pub(crate) type Views = HashMap<Wire, View>;
 
 /// Lowers a graph for a target.
 pub fn lower(g: &Graph, target: &Target) -> Lowered {
-    let symbols = g.inputs().flat_map(|v| g.ty(v).shape.iter().flat_map(Dim::symbols)).collect();
+    let symbols: BTreeSet<String> =
+        g.inputs().flat_map(|v| g.ty(v).shape.iter().flat_map(Dim::symbols)).collect();
     let mut lowerer = Lowerer {
         target,
         out: Lowered::default(),
         constants: HashMap::new(),
         aliases: HashMap::new(),
         origins: HashMap::new(),
+        known: symbols.clone(),
         symbols,
+        checked: Vec::new(),
+        depth: 0,
         origin: Origin::default(),
         fresh: 0,
     };
@@ -146,7 +156,9 @@ impl Lowerer<'_> {
         wanted: &HashMap<Wire, BufferIndex>,
     ) -> Vec<View> {
         let mut views: Views = g.inputs().zip(inputs.iter().cloned()).collect();
+        let mut unchecked: Vec<Requirement> = g.requirements().filter(|r| self.is_late(r)).cloned().collect();
         for id in g.order() {
+            self.check(&mut unchecked);
             let node = g.node(id);
             if matches!(node.op, Op::Input { .. } | Op::Const { .. }) {
                 continue;
@@ -156,6 +168,7 @@ impl Lowerer<'_> {
                 self.origin = outer.clone();
             }
             self.out.nodes += 1;
+            let before = self.out.steps.len();
             if let Err(reason) = self.node(g, id, &mut views, wanted) {
                 self.unsupported(g, id, reason);
                 for port in 0..node.types.len() {
@@ -165,8 +178,37 @@ impl Lowerer<'_> {
                 }
             }
             self.origin = outer;
+            let mut defines =
+                |_, step: &Step| self.known.extend(step.defines().into_iter().map(String::from));
+            walk(&self.out.steps[before.min(self.out.steps.len())..], &mut defines);
         }
+        self.check(&mut unchecked);
         g.outputs().iter().map(|&wire| self.view(g, wire, &mut views)).collect()
+    }
+
+    /// Whether a requirement is none that is checked when inputs are bound, or was checked before.
+    fn is_late(&self, r: &Requirement) -> bool {
+        let bound = |d: &Dim| d.symbols().iter().all(|s| self.symbols.contains(s));
+        !self.checked.contains(r) && (self.depth > 0 || !bound(&r.left) || !bound(&r.right))
+    }
+
+    /// Adds steps that check those requirements whose symbols have their values, before anything is done that
+    /// relies on them.
+    fn check(&mut self, unchecked: &mut Vec<Requirement>) {
+        let known = |r: &Requirement| {
+            let symbols = |d: &Dim| d.symbols().iter().all(|s| self.known.contains(s));
+            symbols(&r.left) && symbols(&r.right)
+        };
+        let (now, later): (Vec<Requirement>, _) = std::mem::take(unchecked).into_iter().partition(known);
+        *unchecked = later;
+        for r in now {
+            let constraint =
+                Constraint { left: r.left.clone(), right: r.right.clone(), place: "the model".into() };
+            self.out.steps.push(Step::Check(constraint));
+            if self.depth == 0 {
+                self.checked.push(r);
+            }
+        }
     }
 
     fn node(

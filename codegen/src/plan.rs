@@ -113,7 +113,7 @@ fn visit(step: &mut Step, f: &mut dyn FnMut(&mut BufferIndex)) {
             f(dst);
         }
         Step::Bind { buffer, .. } => f(buffer),
-        Step::Set { .. } => {}
+        Step::Set { .. } | Step::Check(_) => {}
         Step::If { condition, .. } => f(condition),
         Step::Loop(inner) => {
             if let Some(Trip::Buffer(b)) = &mut inner.trip {

@@ -14,6 +14,6 @@ pub mod text;
 pub mod types;
 pub mod verify;
 
-pub use graph::{Graph, NodeId, Origin, Value};
+pub use graph::{Graph, NodeId, Origin, Requirement, Value};
 pub use ops::{Op, OpBuilder};
 pub use types::Type;

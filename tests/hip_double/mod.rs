@@ -169,23 +169,36 @@ fn text(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
 }
 
+/// Whether there is what the double is made with; a note if not.
+pub fn available(test: &str) -> bool {
+    if tools().is_none() {
+        eprintln!("{test}: {COMPILER} is not installed, so nothing was tested");
+    }
+    tools().is_some()
+}
+
 /// This test binary, running one test over the double; `None`, and a note, without clang.
 fn child<T>(test: &str, settings: &str, flags: &[&str], prepare: fn() -> T) -> Option<Output> {
-    let Some(tools) = tools() else {
-        eprintln!("{test}: {COMPILER} is not installed, so nothing was tested");
+    if !available(test) {
         return None;
-    };
-    let text = std::fs::read_to_string(tools.sources.join("hip_double.cpp")).unwrap();
+    }
     // Compilers are not run under the sanitizer, so before the child.
     prepare();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(INSIDE, "1");
+    run_over(&mut command, settings, flags);
+    Some(command.output().unwrap())
+}
+
+/// Makes a command run over the double with these settings, compiled with these flags.
+pub fn run_over(command: &mut Command, settings: &str, flags: &[&str]) {
+    let tools = tools().expect("clang should be there");
+    let text = std::fs::read_to_string(tools.sources.join("hip_double.cpp")).unwrap();
     // The first name that the runtime tries.
     let library = compile(&text, flags, "libamdhip64.so.7");
     // The same file under the name of rocBLAS; another test may have made the link.
     let _ = std::os::unix::fs::symlink("libamdhip64.so.7", library.with_file_name("librocblas.so.5"));
-    let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args([test, "--exact", "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
         .env("HIP_DOUBLE", settings)
         .env("LD_LIBRARY_PATH", library.parent().unwrap())
         // The double finds leaks itself; those of the test harness are of no interest.
@@ -193,5 +206,4 @@ fn child<T>(test: &str, settings: &str, flags: &[&str], prepare: fn() -> T) -> O
     if let Some(sanitizer) = &tools.sanitizer {
         command.env("LD_PRELOAD", sanitizer);
     }
-    Some(command.output().unwrap())
 }

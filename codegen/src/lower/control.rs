@@ -15,14 +15,16 @@ impl Lowerer<'_> {
     pub(super) fn control(&mut self, g: &Graph, id: NodeId, views: &mut Views) -> Result<(), Why> {
         let node = g.node(id);
         let operands: Vec<View> = g.operands(id).map(|o| self.view(g, o, views)).collect();
+        self.depth += 1;
         let results = match &node.op {
-            Op::If { then, otherwise, .. } => self.choice(&operands, [then, otherwise], &node.types)?,
+            Op::If { then, otherwise, .. } => self.choice(&operands, [then, otherwise], &node.types),
             Op::Loop { body, carried, .. } => {
-                self.repetition(&operands, body, *carried as usize, &node.types)?
+                self.repetition(&operands, body, *carried as usize, &node.types)
             }
             op => panic!("bug: {} is no control flow", op.name()),
         };
-        for (port, view) in results.into_iter().enumerate() {
+        self.depth -= 1;
+        for (port, view) in results?.into_iter().enumerate() {
             views.insert(Wire { node: id, port: 0 }.port(port), view);
         }
         Ok(())

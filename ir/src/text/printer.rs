@@ -2,10 +2,11 @@
 use super::is_plain;
 use crate::graph::{Graph, NodeId, Value};
 use crate::ops::{Attribute, Op};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Write};
 
 const FULL: &str = "a string should take text";
+const ENDLESS: &str = "numbers should not end";
 
 /// The text of a graph.
 pub fn print(g: &Graph) -> String {
@@ -40,14 +41,17 @@ fn write_graph(g: &Graph, depth: usize, out: &mut String) {
     for r in g.requirements() {
         writeln!(out, "{pad}require {} == {}", r.left, r.right).expect(FULL);
     }
-    let mut next = 0;
+    let named: HashSet<&str> = g.inputs().map(|v| g.input_name(v)).collect();
+    let mut numbers = (0..).map(|n: usize| n.to_string()).filter(|n| !named.contains(n.as_str()));
     for id in g.order() {
         if matches!(g.node(id).op, Op::Input { .. }) || is_literal_everywhere(g, id) {
             continue;
         }
         for port in 0..g.node(id).types.len() {
-            names.insert(Value { node: id, port: 0 }.port(port), format!("%{next}"));
-            next += 1;
+            names.insert(
+                Value { node: id, port: 0 }.port(port),
+                format!("%{}", numbers.next().expect(ENDLESS)),
+            );
         }
         write_node(g, id, &names, depth, out);
     }

@@ -7,7 +7,7 @@ use sardonyx_tensor::Dim;
 
 #[cfg(doc)]
 use super::TargetProgram;
-use super::{BufferIndex, Product};
+use super::{BufferIndex, Constraint, Product};
 
 /// One step of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub enum Step {
         /// The value.
         value: Dim,
     },
+    /// Fails unless two sizes that the run decides are equal.
+    Check(Constraint),
     /// Runs one of two lists of steps.
     If {
         /// A `bool` buffer of one element.
@@ -175,6 +177,20 @@ pub struct Host {
 }
 
 impl Step {
+    /// The symbols that this step itself gives values to.
+    pub fn defines(&self) -> Vec<&str> {
+        match self {
+            Step::Bind { symbols, .. } => symbols.iter().map(String::as_str).collect(),
+            Step::Set { symbol, .. } => vec![symbol],
+            Step::Loop(inner) => {
+                let sizes = inner.carried.iter().flat_map(|c| &c.resize).map(|(name, _)| name.as_str());
+                inner.count.as_deref().into_iter().chain(sizes).collect()
+            }
+            Step::Host(host) => host.binds.iter().map(String::as_str).collect(),
+            Step::Launch(_) | Step::Copy { .. } | Step::Check(_) | Step::If { .. } => Vec::new(),
+        }
+    }
+
     /// The lists of steps nested in this one, in the order of their numbers.
     pub fn nested(&self) -> Vec<&[Step]> {
         match self {

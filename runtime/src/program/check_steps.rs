@@ -4,22 +4,15 @@ use std::collections::BTreeSet;
 
 use super::check::{Check, ensure, known_symbols, root};
 use crate::host;
-use crate::manifest::{BufferIndex, Host, Launch, Loop, Place, Product, Step, TargetProgram, Trip, walk};
+use crate::manifest::{
+    BufferIndex, Constraint, Host, Launch, Loop, Place, Product, Step, TargetProgram, Trip, walk,
+};
 use sardonyx_tensor::DType;
 
 /// The symbols that steps give values to.
 pub(super) fn defined_symbols(steps: &[Step]) -> BTreeSet<&str> {
     let mut symbols = BTreeSet::new();
-    walk(steps, &mut |_, step| match step {
-        Step::Bind { symbols: names, .. } => symbols.extend(names.iter().map(String::as_str)),
-        Step::Set { symbol, .. } => drop(symbols.insert(symbol)),
-        Step::Loop(inner) => {
-            symbols.extend(inner.count.as_deref());
-            symbols.extend(inner.carried.iter().flat_map(|c| &c.resize).map(|(name, _)| name.as_str()));
-        }
-        Step::Host(host) => symbols.extend(host.binds.iter().map(String::as_str)),
-        Step::Launch(_) | Step::Copy { .. } | Step::If { .. } => {}
-    });
+    walk(steps, &mut |_, step| symbols.extend(step.defines()));
     symbols
 }
 
@@ -46,6 +39,10 @@ fn check_step(step: &Step, target: &TargetProgram, symbol: &dyn Fn(&str) -> bool
             integers(target, *buffer)
         }
         Step::Set { value, .. } => known_symbols(value, symbol, "the value"),
+        Step::Check(Constraint { left, right, .. }) => {
+            known_symbols(left, symbol, "the check")?;
+            known_symbols(right, symbol, "the check")
+        }
         Step::If { condition, .. } => integers(target, *condition),
         Step::Loop(inner) => check_loop(inner, target, symbol),
         Step::Host(call) => check_host(call, target),

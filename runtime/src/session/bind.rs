@@ -5,7 +5,7 @@ use sardonyx_tensor::{DType, Dim, Tensor};
 use super::{DeviceInput, Input, misaligned, wrong_size};
 use crate::error::{Error, Result};
 use crate::gpu::DeviceBuffer;
-use crate::manifest::{Manifest, Port, Step, TargetProgram, walk};
+use crate::manifest::{Constraint, Manifest, Port, TargetProgram, walk};
 use crate::program::is_aligned;
 
 /// What a run is given.
@@ -77,16 +77,7 @@ pub(super) struct Symbols {
 impl Symbols {
     pub fn new(manifest: &Manifest, target: &TargetProgram) -> Symbols {
         let mut names = manifest.symbols.clone();
-        walk(&target.steps, &mut |_, step| match step {
-            Step::Bind { symbols, .. } => names.extend(symbols.iter().cloned()),
-            Step::Set { symbol, .. } => names.push(symbol.clone()),
-            Step::Loop(inner) => {
-                names.extend(inner.count.clone());
-                names.extend(inner.carried.iter().flat_map(|c| &c.resize).map(|(name, _)| name.clone()));
-            }
-            Step::Host(host) => names.extend(host.binds.iter().cloned()),
-            Step::Launch(_) | Step::Copy { .. } | Step::If { .. } => {}
-        });
+        walk(&target.steps, &mut |_, step| names.extend(step.defines().into_iter().map(String::from)));
         names.sort();
         names.dedup();
         let position =
@@ -207,21 +198,24 @@ fn conflict(symbol: &str, first: i64, second: i64, ports: &[Port], port: &Port) 
 
 /// Checks what the model needs to hold between symbols.
 pub(super) fn check_constraints(manifest: &Manifest, symbols: &Symbols) -> Result<()> {
-    for constraint in &manifest.constraints {
-        let value = |dim: &Dim| {
-            let what = || format!("`{dim}`, needed at {}", constraint.place);
-            dim.eval_with(&|name| symbols.get(name)).map_err(|source| Error::Size { what: what(), source })
-        };
-        let (left_value, right_value) = (value(&constraint.left)?, value(&constraint.right)?);
-        if left_value != right_value {
-            return Err(Error::Constraint {
-                left: constraint.left.to_string(),
-                left_value,
-                right: constraint.right.to_string(),
-                right_value,
-                place: constraint.place.clone(),
-            });
-        }
+    manifest.constraints.iter().try_for_each(|constraint| check_constraint(constraint, symbols))
+}
+
+/// Two sizes are equal.
+pub(super) fn check_constraint(constraint: &Constraint, symbols: &Symbols) -> Result<()> {
+    let value = |dim: &Dim| {
+        let what = || format!("`{dim}`, needed at {}", constraint.place);
+        dim.eval_with(&|name| symbols.get(name)).map_err(|source| Error::Size { what: what(), source })
+    };
+    let (left_value, right_value) = (value(&constraint.left)?, value(&constraint.right)?);
+    if left_value == right_value {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::Constraint {
+        left: constraint.left.to_string(),
+        left_value,
+        right: constraint.right.to_string(),
+        right_value,
+        place: constraint.place.clone(),
+    })
 }

@@ -69,6 +69,7 @@ pub(super) fn label(step: &Step) -> &str {
         Step::Copy { .. } => "copy",
         Step::Bind { .. } => "bind",
         Step::Set { .. } => "set",
+        Step::Check(_) => "check",
         Step::If { .. } => "if",
         Step::Loop(_) => "loop",
         Step::Host(host) => &host.op,

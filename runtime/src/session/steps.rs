@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use sardonyx_tensor::{Dim, Heap, Tensor};
 
-use super::bind::Symbols;
+use super::bind::{Symbols, check_constraint};
 use super::late::Late;
 use super::profile::{Profile, label, origins};
 use crate::error::{Error, Result};
@@ -149,6 +149,7 @@ impl<'a> Runner<'a> {
                 self.state.symbols.set(symbol, value);
                 self.place_for(symbol)
             }
+            Step::Check(constraint) => Ok(check_constraint(constraint, &self.state.symbols)?),
             Step::If { condition, then, otherwise } => match self.integer(*condition, 0)? != 0 {
                 true => Ok(self.run(then, number + 1)?),
                 false => Ok(self.run(otherwise, self.state.numbers.otherwise[number])?),
