@@ -1,6 +1,7 @@
 // The border between kernels and platforms: everything in which AMD, NVIDIA and the host build of tests
 // differ. No includes: hiprtc 5.2 has no headers, NVRTC needs none. The host build is the same text, compiled
-// as C++ with SARDONYX_HOST defined; whoever runs it sets `sardonyx_block` and `sardonyx_thread`.
+// as C++ with SARDONYX_HOST defined; whoever runs it sets `sardonyx_block` and `sardonyx_thread`, and defines
+// `barrier` and `exchange` where threads of a block meet.
 typedef signed char i8;
 typedef unsigned char u8;
 typedef short i16;
@@ -18,6 +19,11 @@ typedef double f64;
 static thread_local u32 sardonyx_block, sardonyx_thread;
 DEVICE u32 block_index() { return sardonyx_block; }
 DEVICE u32 thread_index() { return sardonyx_thread; }
+#define SHARED static thread_local
+static inline void barrier();
+// The word of the thread whose number differs in the bit `distance`.
+static inline u32 exchange(u32 word, u32 distance);
+DEVICE void block_barrier() { barrier(); }
 #elif defined(SARDONYX_HIP)
 #define DEVICE static inline __attribute__((device, always_inline))
 // `__launch_bounds__` is a macro of headers; the attribute alone tells the compiler the size of blocks.
@@ -25,11 +31,24 @@ DEVICE u32 thread_index() { return sardonyx_thread; }
     extern "C" __attribute__((global)) __attribute__((amdgpu_flat_work_group_size(1, threads))) void
 DEVICE u32 block_index() { return __builtin_amdgcn_workgroup_id_x(); }
 DEVICE u32 thread_index() { return __builtin_amdgcn_workitem_id_x(); }
+#define SHARED static __attribute__((shared))
+DEVICE void block_barrier() {
+    __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
+    __builtin_amdgcn_s_barrier();
+    __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
+}
+DEVICE u32 exchange(u32 word, u32 distance) {
+    const u32 lane = (thread_index() ^ distance) % SARDONYX_WAVE;
+    return u32(__builtin_amdgcn_ds_bpermute(i32(lane * 4), i32(word)));
+}
 #else
 #define DEVICE static __device__ __forceinline__
 #define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
 DEVICE u32 block_index() { return blockIdx.x; }
 DEVICE u32 thread_index() { return threadIdx.x; }
+#define SHARED __shared__
+DEVICE void block_barrier() { __syncthreads(); }
+DEVICE u32 exchange(u32 word, u32 distance) { return __shfl_xor_sync(0xffffffffu, word, distance); }
 #endif
 
 #if defined(SARDONYX_CUDA) && !defined(SARDONYX_HOST)
@@ -92,6 +111,49 @@ template <class To, class From> DEVICE To bits(From x) {
     union { From from; To to; } both;
     both.from = x;
     return both.to;
+}
+
+// The value in the thread of the wave whose number differs in the bit `distance`.
+template <class T> DEVICE T lane_xor(T x, u32 distance) {
+    union { T value; u32 words[sizeof(T) > 4 ? 2 : 1]; } both;
+    both.words[0] = 0;
+    both.value = x;
+    for (u32& word : both.words) word = exchange(word, distance);
+    return both.value;
+}
+
+// Neighbouring elements, with accesses of up to 16 bytes where their address allows it.
+template <int BYTES> struct Access;
+#if defined(SARDONYX_CUDA) && !defined(SARDONYX_HOST)
+template <> struct Access<16> { typedef uint4 Word; };
+template <> struct Access<8> { typedef uint2 Word; };
+template <> struct Access<4> { typedef u32 Word; };
+template <> struct Access<2> { typedef u16 Word; };
+#else
+template <> struct Access<16> { typedef u32 Word __attribute__((ext_vector_type(4), may_alias)); };
+template <> struct Access<8> { typedef u32 Word __attribute__((ext_vector_type(2), may_alias)); };
+template <> struct Access<4> { typedef u32 Word __attribute__((may_alias)); };
+template <> struct Access<2> { typedef u16 Word __attribute__((may_alias)); };
+#endif
+template <int N, class T> DEVICE Lanes<T, N> load_lanes(const T* from) {
+    constexpr int COUNT = N * sizeof(T) > 16 ? N * sizeof(T) / 16 : 1;
+    typedef typename Access<N * sizeof(T) / COUNT>::Word Word;
+    union { Lanes<T, N> lanes; Word words[COUNT]; } both;
+    if (u64(from) % sizeof(Word) == 0)
+        for (int k = 0; k < COUNT; k++) both.words[k] = ((const Word*)from)[k];
+    else
+        for (int l = 0; l < N; l++) both.lanes.at[l] = from[l];
+    return both.lanes;
+}
+template <class T, int N> DEVICE void store_lanes(T* to, Lanes<T, N> x) {
+    constexpr int COUNT = N * sizeof(T) > 16 ? N * sizeof(T) / 16 : 1;
+    typedef typename Access<N * sizeof(T) / COUNT>::Word Word;
+    union { Lanes<T, N> lanes; Word words[COUNT]; } both;
+    both.lanes = x;
+    if (u64(to) % sizeof(Word) == 0)
+        for (int k = 0; k < COUNT; k++) ((Word*)to)[k] = both.words[k];
+    else
+        for (int l = 0; l < N; l++) to[l] = x.at[l];
 }
 
 // Integers wrap.

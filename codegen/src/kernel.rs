@@ -58,7 +58,7 @@ impl Kernel {
             Target::Cpu(spec) => self.nest(name, spec).map(Unit::Nest),
             Target::Gpu(spec) => match template::instantiate(self, name, spec) {
                 Some(template) => Ok(Unit::Template(template)),
-                None => nests::gpu::items::nest(self, name, spec).map(Unit::Nest),
+                None => nests::gpu::nest(self, name, spec).map(Unit::Nest),
             },
         }
     }

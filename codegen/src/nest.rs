@@ -92,6 +92,11 @@ pub enum Place {
         /// Bytes from the start of the scratch memory.
         offset: Dim,
     },
+    /// An array that the threads of a block share.
+    Shared {
+        /// The number of elements.
+        len: usize,
+    },
     /// A small array of the work item.
     Local {
         /// The number of elements.
@@ -128,6 +133,8 @@ pub enum Op {
     Dim(u32),
     /// The work item.
     Grid,
+    /// The thread of the block that runs the work item.
+    Thread,
     /// The current value of a variable.
     Get(Var),
     /// A primitive, lane by lane.
@@ -169,25 +176,27 @@ pub enum Op {
     Shuffle(Reg, Reg, Vec<u32>),
     /// `add`, `mul`, `min`, `max`, `and` or `or` over the lanes, in any order.
     Reduce(Prim, Reg),
+    /// The same over the threads of a wave; every thread gets the result. All threads of the block take part.
+    WaveReduce(Prim, Reg),
 }
 
 impl Op {
-    /// Whether the value depends on the operands alone.
+    /// Whether the value depends on the thread's operands alone.
     pub fn is_pure(&self) -> bool {
-        !matches!(self, Op::Get(_) | Op::Load { .. })
+        !matches!(self, Op::Get(_) | Op::Load { .. } | Op::WaveReduce(..))
     }
 
     /// Calls `f` on every operand.
     pub fn visit(&self, mut f: impl FnMut(Reg)) {
         match self {
-            Op::Const(_) | Op::Dim(_) | Op::Grid | Op::Get(_) | Op::Iota => {}
+            Op::Const(_) | Op::Dim(_) | Op::Grid | Op::Thread | Op::Get(_) | Op::Iota => {}
             Op::Prim(_, args) => args.iter().copied().for_each(f),
             Op::Fma(a, b, c) | Op::Dot(a, b, c) => [*a, *b, *c].into_iter().for_each(f),
             Op::IndexDiv(a, b) | Op::IndexRem(a, b) | Op::Shuffle(a, b, _) => {
                 [*a, *b].into_iter().for_each(f)
             }
             Op::Cast(a) | Op::CastInside(a) | Op::Narrow(_, a) | Op::Bitcast(a) | Op::Splat(a) => f(*a),
-            Op::Extract(a, _) | Op::Reduce(_, a) => f(*a),
+            Op::Extract(a, _) | Op::Reduce(_, a) | Op::WaveReduce(_, a) => f(*a),
             Op::Load { index, mask, .. } => [Some(*index), *mask].into_iter().flatten().for_each(f),
         }
     }
@@ -197,7 +206,7 @@ impl Op {
     /// The operation with every operand replaced.
     pub fn map(&self, mut f: impl FnMut(Reg) -> Reg) -> Op {
         match self {
-            Op::Const(_) | Op::Dim(_) | Op::Grid | Op::Get(_) | Op::Iota => self.clone(),
+            Op::Const(_) | Op::Dim(_) | Op::Grid | Op::Thread | Op::Get(_) | Op::Iota => self.clone(),
             Op::Prim(p, args) => Op::Prim(*p, args.iter().map(|&a| f(a)).collect()),
             Op::Fma(a, b, c) => Op::Fma(f(*a), f(*b), f(*c)),
             Op::IndexDiv(a, b) => Op::IndexDiv(f(*a), f(*b)),
@@ -211,6 +220,7 @@ impl Op {
             Op::Splat(a) => Op::Splat(f(*a)),
             Op::Extract(a, lane) => Op::Extract(f(*a), *lane),
             Op::Reduce(p, a) => Op::Reduce(*p, f(*a)),
+            Op::WaveReduce(p, a) => Op::WaveReduce(*p, f(*a)),
             Op::Load { buf, index, mask } => Op::Load { buf: *buf, index: f(*index), mask: mask.map(f) },
         }
     }
@@ -287,13 +297,26 @@ pub enum Stmt {
         /// The iteration.
         body: Vec<Stmt>,
     },
+    /// Waits until every thread of the block is here; what they stored into shared arrays is then seen by all.
+    Barrier,
     /// A line for the reader of dumps.
     Comment(String),
 }
 
-/// How the threads of a GPU run work items: thread `t` of all threads runs items `t`, `t + all`, ….
+/// What runs a work item on a GPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Worker {
+    /// A thread: thread `t` of all threads runs items `t`, `t + all`, ….
+    Thread,
+    /// The threads of a block together: block `k` runs item `k`.
+    Block,
+}
+
+/// How blocks of threads run the work items on a GPU.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Blocks {
+    /// What runs an item.
+    pub worker: Worker,
     /// Threads of a block.
     pub threads: u32,
     /// The number of blocks.
@@ -331,6 +354,11 @@ impl Nest {
     /// The arguments of the kernel: inputs and outputs.
     pub fn params(&self) -> impl Iterator<Item = &Buffer> {
         self.buffers.iter().filter(|b| matches!(b.place, Place::Input | Place::Output))
+    }
+    /// Bytes of the arrays that the threads of a block share.
+    pub fn shared_bytes(&self) -> usize {
+        let bytes = |b: &Buffer| if let Place::Shared { len } = b.place { len * b.dtype.size() } else { 0 };
+        self.buffers.iter().map(bytes).sum()
     }
     /// The type of a register.
     pub fn ty(&self, r: Reg) -> Ty {

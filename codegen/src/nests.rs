@@ -12,6 +12,7 @@ mod neighbours;
 mod point;
 pub mod recurrent;
 mod recurrent_cell;
+mod reduction;
 pub mod rows;
 pub mod special;
 pub mod tile;

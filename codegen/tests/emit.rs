@@ -23,7 +23,7 @@ fn rows_of_softmax() {
 #[test]
 fn rows_of_softmax_as_hip_text() {
     let target = GpuSpec::named("hip:gfx90a").unwrap();
-    let nest = items::spread(softmax(), target);
+    let nest = items::spread(softmax(), target, items::THREADS);
     let text = emit::hip::text(&Unit::Nest(nest.clone()), target).replace(emit::hip::PRELUDE, "// prelude\n");
     insta::assert_snapshot!("softmax_hip", format!("{nest}\n{text}"));
 }

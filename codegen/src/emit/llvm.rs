@@ -86,7 +86,7 @@ impl Module<'_> {
                     };
                     let _ = writeln!(t, "  %b{i} = getelementptr i8, ptr %scratch, i64 {offset}");
                 }
-                Place::Local { .. } => continue,
+                Place::Shared { .. } | Place::Local { .. } => continue,
             }
             passed.push(format!("ptr %b{i}"));
         }
@@ -145,7 +145,7 @@ impl Function<'_> {
                 Place::Input => params.push(format!("ptr noalias readonly %b{i}")),
                 Place::Output => params.push(format!("ptr noalias %b{i}")),
                 Place::Scratch { .. } => params.push(format!("ptr noalias align 64 %b{i}")),
-                Place::Local { .. } => {}
+                Place::Shared { .. } | Place::Local { .. } => {}
             }
         }
         params.extend((0..nest.dims.len()).map(|i| format!("i64 %d{i}")));

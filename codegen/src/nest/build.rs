@@ -9,7 +9,7 @@
 //! b.for_(0, 64, |i| b.store(y, b.grid() * 64 + i, b.load(x, b.grid() * 64 + i) * 2.0));
 //! let nest = b.finish(Dim::from(16));
 //! ```
-use super::{Buf, Buffer, Expr, LoopKind, Nest, Op, Operand, Place, Reg, RegInfo, Stmt, Ty};
+use super::{Blocks, Buf, Buffer, Expr, LoopKind, Nest, Op, Operand, Place, Reg, RegInfo, Stmt, Ty, Worker};
 use sardonyx_ir::scalar::Prim;
 use sardonyx_tensor::{DType, Dim};
 use smallvec::SmallVec;
@@ -22,6 +22,7 @@ pub struct Builder {
     pub(super) state: RefCell<State>,
     exact: Cell<bool>,
     grid_kind: Cell<LoopKind>,
+    blocks: RefCell<Option<Blocks>>,
 }
 
 /// One block under construction and the pure operations it holds.
@@ -58,6 +59,7 @@ impl Builder {
             state: RefCell::new(state),
             exact: Cell::new(false),
             grid_kind: Cell::new(LoopKind::Serial),
+            blocks: RefCell::new(None),
         }
     }
 
@@ -72,13 +74,25 @@ impl Builder {
             grid: grid.into(),
             grid_kind: self.grid_kind.get(),
             scratch: state.scratch,
-            blocks: None,
+            blocks: self.blocks.into_inner(),
             vars: state.vars,
             regs: state.regs,
             body: root.stmts,
         };
         nest.verify().unwrap_or_else(|e| panic!("bug: {e}\n{nest}"));
         nest
+    }
+
+    /// The nest of a GPU whose work items 0 to `grid` are each run by a block of `threads` threads.
+    pub fn finish_blocks(self, grid: impl Into<Dim>, threads: u32) -> Nest {
+        let grid = grid.into();
+        let blocks = Blocks { worker: Worker::Block, threads, count: grid.clone(), scratch: Dim::ZERO };
+        self.set_blocks(Some(blocks));
+        self.finish(grid)
+    }
+
+    pub(super) fn set_blocks(&self, blocks: Option<Blocks>) {
+        *self.blocks.borrow_mut() = blocks;
     }
 
     /// Lets the work items of a range run as the iterations of a loop of this kind.
@@ -115,6 +129,10 @@ impl Builder {
         self.state.borrow_mut().scratch = offset.clone() + bytes;
         self.dim_slot(&offset);
         self.buffer(name, dtype, Place::Scratch { offset })
+    }
+    /// An array of `len` elements that the threads of a block share; holds anything at first.
+    pub fn shared(&self, name: &str, dtype: DType, len: usize) -> Buf {
+        self.buffer(name, dtype, Place::Shared { len })
     }
     /// An array of `len` elements of the work item; holds anything at first.
     pub fn local(&self, name: &str, dtype: DType, len: usize) -> Buf {
@@ -196,6 +214,10 @@ impl Builder {
     /// The work item, an index.
     pub fn grid(&self) -> Expr<'_> {
         self.push(Ty::INDEX, Op::Grid)
+    }
+    /// The thread of the block, an index.
+    pub fn thread(&self) -> Expr<'_> {
+        self.push(Ty::INDEX, Op::Thread)
     }
     /// The coordinates of position `at` in row-major order of `shape`.
     pub fn unravel<'b>(&'b self, at: Expr<'b>, shape: &[Dim]) -> Vec<Expr<'b>> {

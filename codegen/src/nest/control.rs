@@ -87,6 +87,10 @@ impl Builder {
         let (body, ()) = self.block(body);
         self.stmt(Stmt::While { head, cond: cond.reg, body });
     }
+    /// Waits until every thread of the block is here.
+    pub fn barrier(&self) {
+        self.stmt(Stmt::Barrier);
+    }
     /// A line for the reader of dumps.
     pub fn comment(&self, text: &str) {
         self.stmt(Stmt::Comment(text.to_string()));

@@ -178,6 +178,10 @@ impl<'b> Expr<'b> {
     pub fn lane(self, i: u32) -> Expr<'b> {
         self.b.push(self.ty().with_lanes(1), Op::Extract(self.reg, i))
     }
+    /// `add`, `mul`, `min`, `max`, `and` or `or` over the threads of a wave, in any order.
+    pub fn wave_reduce(self, p: Prim) -> Expr<'b> {
+        self.b.push(self.ty(), Op::WaveReduce(p, self.reg))
+    }
     /// `add`, `mul`, `min`, `max`, `and` or `or` over the lanes, in any order.
     pub fn reduce(self, p: Prim) -> Expr<'b> {
         self.b.push(self.ty().with_lanes(1), Op::Reduce(p, self.reg))

@@ -1,5 +1,5 @@
 //! The text of nests: operations used once are printed where they are used.
-use super::{LoopKind, Nest, Op, Place, Reg, Stmt, Ty, Var, walk};
+use super::{LoopKind, Nest, Op, Place, Reg, Stmt, Ty, Var, Worker, walk};
 use sardonyx_ir::scalar::Prim;
 use std::fmt;
 
@@ -39,7 +39,7 @@ fn count(s: &Stmt, f: &mut impl FnMut(Reg)) {
         Stmt::Prefetch { index, .. } => f(*index),
         Stmt::For { begin, end, .. } => [*begin, *end].into_iter().for_each(f),
         Stmt::If { cond, .. } | Stmt::While { cond, .. } => f(*cond),
-        Stmt::Comment(_) => {}
+        Stmt::Barrier | Stmt::Comment(_) => {}
     }
 }
 
@@ -64,11 +64,13 @@ impl Printer<'_> {
             self.nest.grid
         )?;
         if let Some(blocks) = &self.nest.blocks {
-            writeln!(f, "  blocks {} of {} threads", blocks.count, blocks.threads)?;
+            let items = if blocks.worker == Worker::Block { ", an item each" } else { "" };
+            writeln!(f, "  blocks {} of {} threads{items}", blocks.count, blocks.threads)?;
         }
         for b in &self.nest.buffers {
             match &b.place {
                 Place::Scratch { offset } => writeln!(f, "  scratch {}: {} at {offset}", b.name, b.dtype)?,
+                Place::Shared { len } => writeln!(f, "  shared {}: {}[{len}]", b.name, b.dtype)?,
                 Place::Local { len } => writeln!(f, "  local {}: {}[{len}]", b.name, b.dtype)?,
                 Place::Input | Place::Output => {}
             }
@@ -127,6 +129,7 @@ impl Printer<'_> {
                 self.block(f, body, depth + 1)?;
                 writeln!(f, "{pad}}}")
             }
+            Stmt::Barrier => writeln!(f, "{pad}barrier"),
             Stmt::Comment(text) => writeln!(f, "{pad}// {text}"),
         }
     }
@@ -134,7 +137,7 @@ impl Printer<'_> {
     /// Whether the register is printed where it is used: constants, dimensions, and what is used once.
     fn inline(&self, r: Reg) -> bool {
         match self.ops[r.0 as usize] {
-            Some(Op::Const(_) | Op::Dim(_) | Op::Grid) => true,
+            Some(Op::Const(_) | Op::Dim(_) | Op::Grid | Op::Thread) => true,
             Some(op) => op.is_pure() && self.uses[r.0 as usize] == 1,
             None => false,
         }
@@ -156,6 +159,7 @@ impl Printer<'_> {
                 d => format!("({d})"),
             },
             Op::Grid => "grid".into(),
+            Op::Thread => "thread".into(),
             Op::Get(v) => var(*v),
             Op::Prim(p, args) => match (infix(*p), &args[..]) {
                 (Some(sign), [a, b]) => format!("({} {sign} {})", reg(a), reg(b)),
@@ -181,6 +185,7 @@ impl Printer<'_> {
             Op::Iota => format!("iota<{ty}>"),
             Op::Extract(a, lane) => format!("{}.{lane}", reg(a)),
             Op::Shuffle(a, b, picks) => format!("shuffle({}, {}, {picks:?})", reg(a), reg(b)),
+            Op::WaveReduce(p, a) => format!("wave_{}({})", p.name(), reg(a)),
             Op::Reduce(p, a) => format!("reduce_{}({})", p.name(), reg(a)),
         }
     }

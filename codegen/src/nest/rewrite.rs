@@ -23,6 +23,7 @@ pub(crate) fn rewrite(nest: &Nest, rules: &Rules<'_>) -> Nest {
     }
     b.set_scratch(nest.scratch.clone());
     b.set_grid_kind(nest.grid_kind);
+    b.set_blocks(nest.blocks.clone());
     for &ty in &nest.vars {
         b.new_var(ty);
     }
@@ -31,7 +32,7 @@ pub(crate) fn rewrite(nest: &Nest, rules: &Rules<'_>) -> Nest {
     }
     let mut replay = Replay { nest, rules, b: &b, regs: vec![None; nest.regs.len()], loaded: HashMap::new() };
     replay.block(&nest.body);
-    Nest { blocks: nest.blocks.clone(), ..b.finish(nest.grid.clone()) }
+    b.finish(nest.grid.clone())
 }
 
 struct Replay<'a, 'b> {
@@ -85,6 +86,7 @@ impl<'b> Replay<'_, 'b> {
                 });
                 Stmt::While { head, cond, body: self.inner(body) }
             }
+            Stmt::Barrier => Stmt::Barrier,
             Stmt::Comment(text) => Stmt::Comment(text.clone()),
         };
         b.stmt(s);

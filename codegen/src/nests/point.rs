@@ -13,6 +13,8 @@ pub struct Point<'a, 'b> {
     body: &'a Body,
     inputs: Vec<Buf>,
     axes: Vec<Option<Expr<'b>>>,
+    /// The axis along which it stands for several neighbouring points, and their number.
+    lanes: Option<(usize, u32)>,
     varies: Vec<u64>,
     known: HashMap<ValueId, Expr<'b>>,
 }
@@ -22,7 +24,8 @@ impl<'a, 'b> Point<'a, 'b> {
     /// with.
     pub fn new(b: &'b Builder, body: &'a Body, rank: usize, row: u64) -> Point<'a, 'b> {
         let inputs = body.args.iter().enumerate().map(|(k, &t)| b.input(&format!("in{k}"), t)).collect();
-        Point { b, body, inputs, axes: vec![None; rank], varies: body.axes(row), known: HashMap::new() }
+        let (axes, known) = (vec![None; rank], HashMap::new());
+        Point { b, body, inputs, axes, lanes: None, varies: body.axes(row), known }
     }
 
     /// Runs `f` with coordinates along some axes; what it computes is forgotten after it.
@@ -35,6 +38,20 @@ impl<'a, 'b> Point<'a, 'b> {
         axes.into_iter().for_each(|(k, at)| self.axes[k] = Some(at));
         self.scope(f);
         self.axes = before;
+    }
+    /// Runs `f` at `lanes` neighbouring points along an axis, the first of them at `at`: what varies along it has
+    /// that many lanes. [`vector::lanes`](super::gpu::vector::lanes) says where that is possible.
+    pub fn with_lanes(&mut self, axis: usize, at: Expr<'b>, lanes: u32, f: impl FnOnce(&mut Self)) {
+        let before = std::mem::replace(&mut self.lanes, (lanes > 1).then_some((axis, lanes)));
+        self.with_axes([(axis, at)], f);
+        self.lanes = before;
+    }
+    /// Runs `f` with what it computed in earlier runs, which `memory` keeps.
+    pub fn resume(&mut self, memory: &mut HashMap<ValueId, Expr<'b>>, f: impl FnOnce(&mut Self)) {
+        let before = self.known.clone();
+        self.known.extend(std::mem::take(memory));
+        f(self);
+        *memory = std::mem::replace(&mut self.known, before);
     }
     /// Runs `f`; what it computes is forgotten after it.
     pub fn scope(&mut self, f: impl FnOnce(&mut Self)) {
@@ -82,16 +99,21 @@ impl<'a, 'b> Point<'a, 'b> {
         let e = match &body.values[id].0 {
             Value::Load { arg, index, guard } => {
                 let buf = self.inputs[*arg];
+                let lanes = self.lanes_of(index);
                 match guard.map(|g| self.value(g)) {
                     None => {
                         let index = self.index(index);
-                        self.b.load(buf, index)
+                        self.b.load_lanes(buf, index, lanes)
+                    }
+                    Some(guard) if guard.ty().lanes > 1 => {
+                        let at = self.index(index);
+                        self.b.load_masked(buf, at, guard)
                     }
                     Some(guard) => {
                         let at = self.index(index);
-                        let zero = self.b.constant(Ty::of(body.args[*arg]), 0i64);
+                        let zero = self.b.constant(Ty::of(body.args[*arg]).with_lanes(lanes), 0i64);
                         let v = self.b.var(zero);
-                        self.b.if_(guard, || v.set(self.b.load(buf, at)));
+                        self.b.if_(guard, || v.set(self.b.load_lanes(buf, at, lanes)));
                         v.get()
                     }
                 }
@@ -104,11 +126,27 @@ impl<'a, 'b> Point<'a, 'b> {
                     _ => self.b.inline(f, &values, &dtypes),
                 }
             }
-            Value::Position(index) => self.index(index),
+            Value::Position(index) => self.position(index),
             Value::Accumulator(k) => panic!("bug: reduction {k} is used before it is done"),
         };
         self.known.insert(id, e);
         e
+    }
+
+    /// How many elements an index stands for here.
+    pub fn lanes_of(&self, index: &Index) -> u32 {
+        self.lanes.filter(|(axis, _)| index.uses_axis(*axis)).map_or(1, |(_, lanes)| lanes)
+    }
+
+    fn position(&mut self, index: &Index) -> Expr<'b> {
+        let first = self.index(index);
+        match self.lanes.filter(|(axis, _)| index.uses_axis(*axis)) {
+            None => first,
+            Some((axis, lanes)) => {
+                let step = index.coefficient(axis).expect("lanes should be along an axis without divisions");
+                first + self.b.iota(Ty::INDEX.dtype, lanes) * &step
+            }
+        }
     }
 
     /// An index at this place; terms of outer loops are added first.

@@ -6,9 +6,9 @@
 //! Values that are costly and needed in more than one pass are kept in scratch memory.
 use super::point::{self, Point};
 use crate::kernel::body::{Value, ValueId};
-use crate::kernel::pointwise::{Combine, Rows, store_axes};
+use crate::kernel::pointwise::{Rows, store_axes};
 use crate::nest::{Buf, Builder, Expr, LoopKind, Nest, Ty, Variable};
-use sardonyx_tensor::{DType, Dim};
+use sardonyx_tensor::Dim;
 use std::collections::HashMap;
 
 /// Lanes of an item.
@@ -189,14 +189,14 @@ impl<'a> Loops<'a> {
     fn pass<'b>(&self, p: &mut Point<'_, 'b>, pass: &Pass) {
         let b = p.b;
         let sums: Vec<(usize, Variable<'b>)> =
-            pass.reductions.iter().map(|&k| (k, b.var(self.start(b, k)))).collect();
+            pass.reductions.iter().map(|&k| (k, b.var(self.rows.reductions[k].start(b)))).collect();
         let kind = if sums.is_empty() { LoopKind::Vectorize } else { LoopKind::Reduce };
         self.over_inner(p, pass, &self.inner, kind, &mut |p| {
             let position = self.kept_position(p, None);
             self.load_kept(p, pass, position);
             for (k, sum) in &sums {
                 let value = p.value(self.rows.reductions[*k].value);
-                sum.update(|s| self.combine(*k, s, value));
+                sum.update(|s| self.rows.reductions[*k].combined(s, value));
             }
             self.store(p, &pass.stores);
             self.store_kept(p, pass, position);
@@ -211,7 +211,9 @@ impl<'a> Loops<'a> {
         let b = p.b;
         if !pass.reductions.is_empty() {
             b.vectorize(0, lanes.1, |w| {
-                pass.reductions.iter().for_each(|&k| b.store(self.sums[k], w, self.start(b, k)));
+                pass.reductions
+                    .iter()
+                    .for_each(|&k| b.store(self.sums[k], w, self.rows.reductions[k].start(b)));
             });
         }
         self.over_inner(p, pass, &self.inner, LoopKind::Serial, &mut |p| {
@@ -221,7 +223,11 @@ impl<'a> Loops<'a> {
                 self.load_kept(p, pass, position);
                 for &k in &pass.reductions {
                     let value = p.value(self.rows.reductions[k].value);
-                    b.store(self.sums[k], w, self.combine(k, b.load(self.sums[k], w), value));
+                    b.store(
+                        self.sums[k],
+                        w,
+                        self.rows.reductions[k].combined(b.load(self.sums[k], w), value),
+                    );
                 }
                 self.store(p, &pass.stores);
                 self.store_kept(p, pass, position);
@@ -302,47 +308,6 @@ impl<'a> Loops<'a> {
         for &(id, buf) in &pass.keep {
             let value = p.value(id);
             p.b.store(buf, at, value);
-        }
-    }
-
-    /// The value of an empty reduction.
-    fn start<'b>(&self, b: &'b Builder, k: usize) -> Expr<'b> {
-        let r = &self.rows.reductions[k];
-        let ty = Ty::of(r.dtype);
-        let (least, greatest) = match ty.dtype {
-            DType::Bool => (0.0, 1.0),
-            t if t.is_float() => (f64::NEG_INFINITY, f64::INFINITY),
-            t => return self.start_int(b, k, t),
-        };
-        b.constant(
-            ty,
-            match r.combine {
-                Combine::Sum => 0.0,
-                Combine::Prod => 1.0,
-                Combine::Max => least,
-                Combine::Min => greatest,
-            },
-        )
-    }
-    fn start_int<'b>(&self, b: &'b Builder, k: usize, dtype: DType) -> Expr<'b> {
-        let (least, greatest) = dtype.int_range();
-        let value = match self.rows.reductions[k].combine {
-            Combine::Sum => 0,
-            Combine::Prod => 1,
-            Combine::Max => least,
-            Combine::Min => greatest,
-        };
-        b.constant(Ty::of(dtype), value as i64)
-    }
-    fn combine<'b>(&self, k: usize, a: Expr<'b>, x: Expr<'b>) -> Expr<'b> {
-        let bools = a.ty().dtype == DType::Bool;
-        match self.rows.reductions[k].combine {
-            Combine::Sum => a + x,
-            Combine::Prod => a * x,
-            Combine::Max if bools => a.or(x),
-            Combine::Min if bools => a.and(x),
-            Combine::Max => a.max(x),
-            Combine::Min => a.min(x),
         }
     }
 }

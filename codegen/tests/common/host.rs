@@ -1,6 +1,7 @@
 //! Kernels of GPUs on this machine: their HIP text compiled by clang as C++, run block by block.
 #![allow(unsafe_code, clippy::unwrap_used)]
 use sardonyx_codegen::emit::hip;
+use sardonyx_codegen::nest::Worker;
 use sardonyx_codegen::target::GpuSpec;
 use sardonyx_codegen::unit::Unit;
 use std::path::Path;
@@ -23,10 +24,10 @@ pub struct Loaded {
 }
 
 /// What runs the threads of a block that wait for each other.
-const FIBERS: &str = include_str!("../templates/host.hpp");
+const FIBERS: &str = include_str!("../../../tests/hip_double/host_runtime.hpp");
 
-/// The text of a unit with a function that runs all its blocks: the threads of a nest one after the other,
-/// those of a template as fibers.
+/// The text of a unit with a function that runs all its blocks: one thread after the other, or as fibers where
+/// they run items together.
 fn source(unit: &Unit, target: &GpuSpec) -> String {
     let (threads, _) = unit.block();
     let args = (0..unit.params()).map(|i| format!("Any{{args[{i}]}}"));
@@ -34,15 +35,19 @@ fn source(unit: &Unit, target: &GpuSpec) -> String {
     let scratch = (unit.scratch().known() != Some(0)).then(|| "scratch".to_string());
     let list = args.chain(dims).chain(scratch).collect::<Vec<_>>().join(", ");
     let (text, name) = (hip::text(unit, target), hip::symbol(unit.name()));
-    let (fibers, run) = match unit {
-        Unit::Nest(_) => (
+    let together = match unit {
+        Unit::Nest(nest) => nest.blocks.as_ref().is_some_and(|b| b.worker == Worker::Block),
+        Unit::Template(_) => true,
+    };
+    let (fibers, run) = match together {
+        false => (
             "static void switch_to(long block, int thread); static void run_kernel();",
             format!(
                 "for (i64 block = 0; block < blocks; block++)
     for (u32 thread = 0; thread < {threads}; thread++) {{ switch_to(block, thread); run_kernel(); }}"
             ),
         ),
-        Unit::Template(_) => (FIBERS, format!("launch(blocks, {threads});")),
+        true => (FIBERS, format!("launch(blocks, {threads}, {});", target.wave)),
     };
     format!(
         "{fibers}

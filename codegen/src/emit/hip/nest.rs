@@ -3,12 +3,12 @@
 //! A register of several lanes is a struct whose lanes are computed in an unrolled loop over `l`.
 use super::prim;
 use crate::math;
-use crate::nest::{Buf, Buffer, Nest, Op, Place, Reg, Stmt, Ty};
+use crate::nest::{Buf, Buffer, Nest, Op, Place, Reg, Stmt, Ty, Worker};
 use sardonyx_ir::scalar::Prim;
 use sardonyx_tensor::{DType, Dim};
 use std::fmt::Write;
 
-/// The kernel of a nest; every thread runs work items. `dims` are those that a launch passes.
+/// The kernel of a nest, whose threads run work items, or whose blocks one each. `dims` are those that a launch passes.
 pub(super) fn kernel(nest: &Nest, dims: &[Dim]) -> String {
     let nest = math::expand_gpu(nest);
     let mut p = Printer { consts: vec![None; nest.regs.len()], nest: &nest, text: String::new(), depth: 1 };
@@ -56,6 +56,14 @@ impl Printer<'_> {
             super::symbol(&nest.name),
             params.join(", ")
         );
+        if blocks.worker == Worker::Block {
+            assert!(nest.scratch == Dim::ZERO, "bug: scratch memory of a thread in a nest of blocks");
+            self.line("const i64 grid = block_index(), thread = thread_index();");
+            self.declarations();
+            self.block(&nest.body);
+            self.text.push_str("}\n");
+            return;
+        }
         let (threads, count, grid) = (blocks.threads, self.dim(&blocks.count), self.dim(&nest.grid));
         self.line(&format!("const i64 thread = i64(block_index()) * {threads} + thread_index();"));
         self.scratch();
@@ -73,7 +81,7 @@ impl Printer<'_> {
         let parameter = |(i, b): (usize, &Buffer)| match b.place {
             Place::Input => Some(format!("const {}* __restrict__ {}", memory(b), buffer(b, i))),
             Place::Output => Some(format!("{}* __restrict__ {}", memory(b), buffer(b, i))),
-            Place::Scratch { .. } | Place::Local { .. } => None,
+            Place::Scratch { .. } | Place::Shared { .. } | Place::Local { .. } => None,
         };
         self.nest.buffers.iter().enumerate().filter_map(parameter).collect()
     }
@@ -97,8 +105,12 @@ impl Printer<'_> {
             self.line(&format!("{} var{i};", ty_name(*ty)));
         }
         for (i, b) in self.nest.buffers.iter().enumerate() {
-            if let Place::Local { len } = b.place {
-                self.line(&format!("{} {}[{len}];", memory(b), buffer(b, i)));
+            match b.place {
+                Place::Local { len } => self.line(&format!("{} {}[{len}];", memory(b), buffer(b, i))),
+                Place::Shared { len } => {
+                    self.line(&format!("SHARED {} {}[{len}];", memory(b), buffer(b, i)));
+                }
+                _ => {}
             }
         }
     }
@@ -132,13 +144,11 @@ impl Printer<'_> {
             Stmt::Set(v, x) => self.line(&format!("var{} = {};", v.0, self.whole(*x))),
             Stmt::Store { buf, index, value, mask } => {
                 let lanes = self.nest.ty(*value).lanes;
+                if mask.is_none() && self.is_wide(*buf, lanes) {
+                    return self.store_wide(*buf, *index, *value, lanes);
+                }
                 let element = self.element(*buf, *index, lanes);
-                let x = self.lane(*value);
-                let x = match self.nest.buffer(*buf).dtype {
-                    DType::F16 => format!("narrow_half({x})"),
-                    DType::Bool => format!("u8({x})"),
-                    _ => x,
-                };
+                let x = narrowed(self.nest.buffer(*buf).dtype, self.lane(*value));
                 let guard = mask.map_or(String::new(), |m| format!("if ({}) ", self.lane(m)));
                 self.each(lanes, &format!("{guard}{element} = {x};"));
             }
@@ -167,6 +177,7 @@ impl Printer<'_> {
                 self.depth -= 1;
                 self.line("}");
             }
+            Stmt::Barrier => self.line("block_barrier();"),
             Stmt::Comment(text) => self.line(&format!("// {text}")),
         }
     }
@@ -188,6 +199,7 @@ impl Printer<'_> {
             Op::Const(bits) => Some(prim::constant(ty, *bits)),
             Op::Dim(slot) => Some(format!("d{slot}")),
             Op::Grid => Some("grid".into()),
+            Op::Thread => Some("thread".into()),
             Op::Iota => Some(format!("{}(l)", scalar_name(ty.dtype))),
             Op::Splat(a) => Some(self.lane(*a)),
             Op::Extract(a, lane) => Some(self.at(*a, *lane)),
@@ -200,6 +212,10 @@ impl Printer<'_> {
         match op {
             Op::Get(v) => return self.line(&format!("const {} {name} = var{};", ty_name(ty), v.0)),
             Op::Reduce(p, a) => return self.reduce(r, *p, *a),
+            Op::Load { buf, index, mask: None } if self.is_wide(*buf, ty.lanes) => {
+                return self.load_wide(r, *buf, *index);
+            }
+            Op::WaveReduce(p, a) => return self.wave_reduce(r, *p, *a),
             Op::Shuffle(a, b, picks) => {
                 let half = self.nest.ty(*a).lanes;
                 let pick = |&i: &u32| if i < half { self.at(*a, i) } else { self.at(*b, i - half) };
@@ -243,11 +259,7 @@ impl Printer<'_> {
             Op::Bitcast(a) => format!("bits<{}>({})", scalar_name(ty.dtype), self.lane(*a)),
             Op::Load { buf, index, mask } => {
                 let element = self.element(*buf, *index, ty.lanes);
-                let x = match self.nest.buffer(*buf).dtype {
-                    DType::F16 => format!("widen_half({element})"),
-                    DType::Bool => format!("({element} != 0)"),
-                    _ => element,
-                };
+                let x = widened(self.nest.buffer(*buf).dtype, element);
                 let name = scalar_name(ty.dtype);
                 mask.map_or(x.clone(), |m| format!("({} ? {x} : {name}(0))", self.lane(m)))
             }
@@ -260,6 +272,57 @@ impl Printer<'_> {
         let sum =
             (1..of.lanes).fold(self.at(a, 0), |sum, lane| prim::prim(p, of.dtype, &[sum, self.at(a, lane)]));
         self.line(&format!("const {} v{} = {sum};", scalar_name(of.dtype), r.0));
+    }
+
+    /// A butterfly over the threads of a wave.
+    fn wave_reduce(&mut self, r: Reg, p: Prim, a: Reg) {
+        let (name, dtype) = (format!("v{}", r.0), self.nest.ty(a).dtype);
+        self.line(&format!("{} {name} = {};", scalar_name(dtype), self.lane(a)));
+        let other = format!("lane_xor({name}, distance)");
+        let combined = prim::prim(p, dtype, &[name.clone(), other]);
+        self.line("#pragma unroll");
+        self.line(&format!(
+            "for (u32 distance = 1; distance < SARDONYX_WAVE; distance *= 2) {name} = {combined};"
+        ));
+    }
+
+    /// Whether lanes are read and written with accesses of several elements.
+    fn is_wide(&self, buf: Buf, lanes: u32) -> bool {
+        let b = self.nest.buffer(buf);
+        lanes > 1 && lanes.is_power_of_two() && !matches!(b.place, Place::Local { .. })
+    }
+
+    fn place(&self, buf: Buf, index: Reg) -> String {
+        format!("{} + {}", buffer(self.nest.buffer(buf), buf.0 as usize), self.lane(index))
+    }
+
+    fn load_wide(&mut self, r: Reg, buf: Buf, index: Reg) {
+        let (ty, b) = (self.nest.ty(r), self.nest.buffer(buf));
+        let (name, lanes) = (format!("v{}", r.0), ty.lanes);
+        let load = format!("load_lanes<{lanes}>({})", self.place(buf, index));
+        if memory(b) == scalar_name(ty.dtype) {
+            return self.line(&format!("const {} {name} = {load};", ty_name(ty)));
+        }
+        self.line(&format!("const Lanes<{}, {lanes}> m{name} = {load};", memory(b)));
+        self.line(&format!("{} {name};", ty_name(ty)));
+        let value = widened(b.dtype, format!("m{name}.at[l]"));
+        self.each(lanes, &format!("{name}.at[l] = {value};"));
+    }
+
+    fn store_wide(&mut self, buf: Buf, index: Reg, value: Reg, lanes: u32) {
+        let b = self.nest.buffer(buf);
+        let place = self.place(buf, index);
+        if memory(b) == scalar_name(self.nest.ty(value).dtype) {
+            return self.line(&format!("store_lanes({place}, {});", self.whole(value)));
+        }
+        let narrow = narrowed(b.dtype, self.lane(value));
+        self.line("{");
+        self.depth += 1;
+        self.line(&format!("Lanes<{}, {lanes}> narrow;", memory(b)));
+        self.each(lanes, &format!("narrow.at[l] = {narrow};"));
+        self.line(&format!("store_lanes({place}, narrow);"));
+        self.depth -= 1;
+        self.line("}");
     }
 
     fn element(&self, buf: Buf, index: Reg, lanes: u32) -> String {
@@ -330,6 +393,24 @@ fn memory(b: &Buffer) -> &'static str {
         DType::Bool => "u8",
         DType::F16 => "u16",
         t => scalar_name(t),
+    }
+}
+
+/// A buffer's element as registers hold it.
+fn widened(dtype: DType, element: String) -> String {
+    match dtype {
+        DType::F16 => format!("widen_half({element})"),
+        DType::Bool => format!("({element} != 0)"),
+        _ => element,
+    }
+}
+
+/// A register's value as a buffer's element.
+fn narrowed(dtype: DType, value: String) -> String {
+    match dtype {
+        DType::F16 => format!("narrow_half({value})"),
+        DType::Bool => format!("u8({value})"),
+        _ => value,
     }
 }
 

@@ -44,6 +44,7 @@ impl Function<'_> {
                 line!(self, "br label %while{n}");
                 self.open(format!("done{n}"));
             }
+            Stmt::Barrier => panic!("bug: a barrier on a processor"),
             Stmt::Comment(text) => line!(self, "; {text}"),
         }
     }
@@ -71,6 +72,7 @@ impl Function<'_> {
             Op::Const(bits) => self.consts[r.0 as usize] = Some(constant(ty, *bits)),
             Op::Dim(slot) => self.consts[r.0 as usize] = Some(format!("%d{slot}")),
             Op::Grid => self.consts[r.0 as usize] = Some("%g".into()),
+            Op::Thread | Op::WaveReduce(..) => panic!("bug: threads of a block on a processor"),
             Op::Iota => {
                 let element = scalar_name(ty.dtype);
                 let lanes: Vec<String> = (0..ty.lanes).map(|i| format!("{element} {i}")).collect();
