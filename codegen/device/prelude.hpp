@@ -182,6 +182,8 @@ DEVICE bool shift_left(bool a, bool b) { return a && !b; }
 DEVICE bool shift_right(bool a, bool b) { return a && !b; }
 DEVICE i64 index_div(i64 a, i64 b) { return i64(u64(a) / u64(b)); }
 DEVICE i64 index_rem(i64 a, i64 b) { return i64(u64(a) % u64(b)); }
+DEVICE i32 index_div(i32 a, i32 b) { return i32(u32(a) / u32(b)); }
+DEVICE i32 index_rem(i32 a, i32 b) { return i32(u32(a) % u32(b)); }
 
 // NaN if either is.
 template <class T> DEVICE T least(T a, T b) { return (a < b || a != a) ? a : b; }

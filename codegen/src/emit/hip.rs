@@ -2,6 +2,7 @@
 //!
 //! The text starts with `codegen/device/prelude.hpp`, which holds every difference between the platforms, and
 //! has no includes. It defines one kernel with the name of the unit.
+mod narrow;
 mod nest;
 mod prim;
 

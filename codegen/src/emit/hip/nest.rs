@@ -1,7 +1,7 @@
 //! Nests as HIP text: statements and memory.
 //!
 //! A register of several lanes is a struct whose lanes are computed in an unrolled loop over `l`.
-use super::prim;
+use super::{narrow, prim};
 use crate::math;
 use crate::nest::{Buf, Buffer, Nest, Op, Place, Reg, Stmt, Ty, Worker};
 use sardonyx_ir::scalar::Prim;
@@ -11,7 +11,8 @@ use std::fmt::Write;
 /// The kernel of a nest, whose threads run work items, or whose blocks one each. `dims` are those that a launch passes.
 pub(super) fn kernel(nest: &Nest, dims: &[Dim]) -> String {
     let nest = math::expand_gpu(nest);
-    let mut p = Printer { consts: vec![None; nest.regs.len()], nest: &nest, text: String::new(), depth: 1 };
+    let (consts, narrow) = (vec![None; nest.regs.len()], narrow::narrow(&nest));
+    let mut p = Printer { consts, narrow, nest: &nest, text: String::new(), depth: 1 };
     p.kernel(dims);
     p.text
 }
@@ -32,6 +33,8 @@ pub(super) struct Printer<'a> {
     pub(super) nest: &'a Nest,
     /// The text of registers that are printed where they are used.
     consts: Vec<Option<String>>,
+    /// Which registers are indices of 32 bits.
+    narrow: Vec<bool>,
     text: String,
     depth: usize,
 }
@@ -159,8 +162,11 @@ impl Printer<'_> {
                     let count = if *n == 0 { String::new() } else { format!(" {n}") };
                     self.line(&format!("#pragma unroll{count}"));
                 }
-                let (i, begin, end) = (format!("v{}", var.0), self.lane(*begin), self.lane(*end));
-                self.inner(&format!("for (i64 {i} = {begin}; {i} < {end}; {i} += {step})"), body);
+                let narrow = self.narrow[var.0 as usize];
+                let name = if narrow { "i32" } else { "i64" };
+                let bound = |r: Reg| if narrow { self.small(r) } else { self.lane(r) };
+                let (i, begin, end) = (format!("v{}", var.0), bound(*begin), bound(*end));
+                self.inner(&format!("for ({name} {i} = {begin}; {i} < {end}; {i} += {step})"), body);
             }
             Stmt::If { cond, then, els } => {
                 self.inner(&format!("if ({})", self.lane(*cond)), then);
@@ -225,7 +231,12 @@ impl Printer<'_> {
             }
             _ => {}
         }
-        let value = self.value(ty, op);
+        if self.narrow[r.0 as usize] {
+            let value = self.value(r, op);
+            let value = if self.is_small(r, op) { value } else { format!("i32({value})") };
+            return self.line(&format!("const i32 {name} = {value};"));
+        }
+        let value = self.value(r, op);
         if ty.lanes == 1 {
             self.line(&format!("const {} {name} = {value};", ty_name(ty)));
         } else {
@@ -235,11 +246,14 @@ impl Printer<'_> {
     }
 
     /// The value of an operation in one lane.
-    fn value(&self, ty: Ty, op: &Op) -> String {
+    fn value(&self, r: Reg, op: &Op) -> String {
+        let ty = self.nest.ty(r);
         match op {
             Op::Prim(p, args) => {
                 let of = self.nest.ty(args[args.len() - 1]);
-                let args: Vec<String> = args.iter().map(|&a| self.lane(a)).collect();
+                let small = self.is_small(r, op);
+                let args: Vec<String> =
+                    args.iter().map(|&a| if small { self.small(a) } else { self.lane(a) }).collect();
                 prim::prim(*p, of.dtype, &args)
             }
             Op::Fma(a, b, c) => {
@@ -249,8 +263,11 @@ impl Printer<'_> {
                     false => format!("add(multiply({a}, {b}), {c})"),
                 }
             }
-            Op::IndexDiv(a, b) => format!("index_div({}, {})", self.lane(*a), self.lane(*b)),
-            Op::IndexRem(a, b) => format!("index_rem({}, {})", self.lane(*a), self.lane(*b)),
+            Op::IndexDiv(a, b) | Op::IndexRem(a, b) => {
+                let name = if matches!(op, Op::IndexDiv(..)) { "index_div" } else { "index_rem" };
+                let [a, b] = [a, b].map(|&r| if self.is_small(r, op) { self.small(r) } else { self.lane(r) });
+                format!("{name}({a}, {b})")
+            }
             Op::Cast(a) | Op::CastInside(a) => prim::cast(self.nest.ty(*a).dtype, ty.dtype, &self.lane(*a)),
             Op::Narrow(t, a) => {
                 assert_eq!(*t, DType::F16, "bug: {t} should have been expanded");
@@ -293,7 +310,7 @@ impl Printer<'_> {
     }
 
     fn place(&self, buf: Buf, index: Reg) -> String {
-        format!("{} + {}", buffer(self.nest.buffer(buf), buf.0 as usize), self.lane(index))
+        format!("{} + {}", buffer(self.nest.buffer(buf), buf.0 as usize), self.index(index))
     }
 
     fn load_wide(&mut self, r: Reg, buf: Buf, index: Reg) {
@@ -327,7 +344,50 @@ impl Printer<'_> {
 
     fn element(&self, buf: Buf, index: Reg, lanes: u32) -> String {
         let lane = if lanes > 1 { " + l" } else { "" };
-        format!("{}[{}{lane}]", buffer(self.nest.buffer(buf), buf.0 as usize), self.lane(index))
+        format!("{}[{}{lane}]", buffer(self.nest.buffer(buf), buf.0 as usize), self.index(index))
+    }
+
+    /// An index, of whichever size.
+    fn index(&self, r: Reg) -> String {
+        if self.narrow[r.0 as usize] && self.consts[r.0 as usize].is_none() {
+            return format!("v{}", r.0);
+        }
+        self.lane(r)
+    }
+
+    /// Whether an operation of indices is one of 32 bits: its operands are, and an index that it gives.
+    fn is_small(&self, r: Reg, op: &Op) -> bool {
+        let (mut all, mut any) = (self.nest.ty(r) != Ty::INDEX || self.narrow[r.0 as usize], false);
+        op.visit(|a| {
+            all &= self.narrow[a.0 as usize] || self.nest.ty(a) == Ty::BOOL;
+            any |= self.nest.ty(a) == Ty::INDEX;
+        });
+        let known = match op {
+            Op::IndexDiv(..) | Op::IndexRem(..) => true,
+            Op::Prim(p, _) => matches!(
+                p,
+                Prim::Add
+                    | Prim::Sub
+                    | Prim::Mul
+                    | Prim::Min
+                    | Prim::Max
+                    | Prim::Select
+                    | Prim::Lt
+                    | Prim::Le
+                    | Prim::Eq
+            ),
+            _ => false,
+        };
+        known && all && any
+    }
+
+    /// A narrow register, as an `i32`.
+    fn small(&self, r: Reg) -> String {
+        match &self.consts[r.0 as usize] {
+            Some(text) if self.nest.ty(r) == Ty::INDEX => format!("i32({text})"),
+            Some(text) => text.clone(),
+            None => format!("v{}", r.0),
+        }
     }
 
     /// A register in the lane `l`.
@@ -335,6 +395,7 @@ impl Printer<'_> {
         match &self.consts[r.0 as usize] {
             Some(text) => text.clone(),
             None if self.nest.ty(r).lanes > 1 => format!("v{}.at[l]", r.0),
+            None if self.narrow[r.0 as usize] => format!("i64(v{})", r.0),
             None => format!("v{}", r.0),
         }
     }
