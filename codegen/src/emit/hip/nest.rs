@@ -20,7 +20,8 @@ pub(super) fn kernel(nest: &Nest, dims: &[Dim]) -> String {
 /// A nest without work items as a function of the device: its parameters are the buffers.
 pub(super) fn function(nest: &Nest) -> String {
     let nest = math::expand_gpu(nest);
-    let mut p = Printer { consts: vec![None; nest.regs.len()], nest: &nest, text: String::new(), depth: 1 };
+    let (consts, narrow) = (vec![None; nest.regs.len()], narrow::narrow(&nest));
+    let mut p = Printer { consts, narrow, nest: &nest, text: String::new(), depth: 1 };
     let list = p.parameters().join(", ");
     let _ = writeln!(p.text, "DEVICE void {}({list}) {{", nest.name);
     p.declarations();
