@@ -51,7 +51,7 @@ fn runs_over_the_double() {
     let folder = tempfile::tempdir().unwrap();
     let program = program(folder.path());
     for (settings, device, rows, code, says) in [
-        ("", "hip:0", 3, 0, "f32[3,4]"),
+        ("", "hip:0", 3, 0, "z: f32[3, 4]"),
         ("devices=0", "hip:0", 3, 3, "no device `hip:0`: AMD's driver finds no device"),
         ("", "hip:1", 3, 3, "no device `hip:1`: AMD's driver finds 1 device"),
         (
