@@ -10,11 +10,14 @@ mod attention;
 mod build;
 #[path = "contrib/case.rs"]
 mod case;
+mod counts;
 mod document;
 #[path = "contrib/forms.rs"]
 mod forms;
 #[path = "contrib/ml.rs"]
 mod ml;
+#[path = "contrib/moe.rs"]
+mod moe;
 #[path = "contrib/norm.rs"]
 mod norm;
 #[path = "contrib/pointwise.rs"]
@@ -162,6 +165,11 @@ fn tree_ensembles() {
 }
 
 #[test]
+fn mixtures_of_experts() {
+    run(moe::cases());
+}
+
+#[test]
 fn other_forms() {
     run(forms::cases());
 }
@@ -196,6 +204,7 @@ const GROUPS: &[fn() -> Vec<Case>] = &[
     attention::cases,
     forms::cases,
     ml::cases,
+    moe::cases,
     norm::cases,
     pointwise::cases,
     product::cases,
@@ -204,6 +213,28 @@ const GROUPS: &[fn() -> Vec<Case>] = &[
     texts::cases,
     trees::cases,
 ];
+
+/// What the passes make of the first case of every operator.
+#[test]
+fn fusion_counts() {
+    let mut first: BTreeMap<(&str, &str), Case> = BTreeMap::new();
+    for case in GROUPS.iter().flat_map(|cases| cases()) {
+        if !matches!(case.expected, Expected::Unsupported(_)) {
+            first.entry((case.domain, case.op)).or_insert(case);
+        }
+    }
+    let mut shown = String::new();
+    for ((_, op), case) in first {
+        let model = import_bytes(build::bytes(&case.model()), &ImportOptions::default());
+        let g = counts::optimized(
+            model.unwrap_or_else(|e| panic!("{e}")).graph,
+            &sardonyx_passes::Options::default(),
+        );
+        let line = format!("{op}: {} kernels, {}", counts::kernels(&g), counts::listed(&counts::counts(&g)));
+        let _ = writeln!(shown, "{}", line.trim_end_matches(", "));
+    }
+    insta::assert_snapshot!(shown);
+}
 
 /// The table of `docs/onnx-support.md`: what the tests above hold each operator to.
 #[test]

@@ -3,22 +3,17 @@
 //!
 //! The models in `models/small` are always looked at; those under `SARDONYX_EXPORTS` if that is set.
 #![allow(clippy::unwrap_used)]
+mod counts;
+
+use counts::{counts, kernels, listed, optimized};
 use sardonyx::compare::{Tolerance, compare};
 use sardonyx::inputs::Given;
 use sardonyx::onnx::{ImportOptions, import};
-use sardonyx::pipeline;
-use sardonyx_ir::{Graph, interp, verify};
-use sardonyx_passes::{Driver, Options};
+use sardonyx_ir::{Graph, interp};
+use sardonyx_passes::Options;
 use sardonyx_tensor::DType;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-
-/// Ops whose number is of interest.
-const FOUND: &[&str] =
-    &["attention", "layer_norm", "rms_norm", "gelu", "gelu_tanh", "silu", "hard_swish", "hard_sigmoid"];
-/// Ops of which none should be left in a transformer.
-const WRITTEN_OUT: &[&str] = &["softmax", "erf", "reduce_mean", "batch_norm"];
 
 /// What two layers of the exported models have, whoever exported them.
 const EXPORTS: [(&str, &str); 13] = [
@@ -37,44 +32,14 @@ const EXPORTS: [(&str, &str); 13] = [
     ("whisper_tiny_encoder", "2 attention, 5 layer_norm, 4 gelu"),
 ];
 
-fn optimized(path: &Path) -> Graph {
-    optimized_in(path, None)
+fn imported(path: &Path) -> Graph {
+    imported_in(path, None)
 }
 
 /// The graph after the passes, in half precision if that is given.
-fn optimized_in(path: &Path, half: Option<DType>) -> Graph {
-    let mut g = import(path, &ImportOptions::default()).unwrap_or_else(|e| panic!("{e}")).graph;
-    let options = Options { dtype: half, ..Options::default() };
-    pipeline::optimize(&mut Driver::new(&options), &mut g);
-    verify::verify(&g).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    g
-}
-
-/// How often each op occurs, in fused regions too.
-fn counts(g: &Graph) -> BTreeMap<&'static str, usize> {
-    let mut all = BTreeMap::new();
-    for id in g.order() {
-        let op = &g.node(id).op;
-        *all.entry(op.name()).or_default() += 1;
-        for (_, region) in op.regions() {
-            for (name, n) in counts(region) {
-                *all.entry(name).or_default() += n;
-            }
-        }
-    }
-    all
-}
-
-/// The counts of interest, as text.
-fn listed(all: &BTreeMap<&'static str, usize>) -> String {
-    let found = FOUND.iter().chain(WRITTEN_OUT).filter_map(|name| Some(format!("{} {name}", all.get(name)?)));
-    found.collect::<Vec<String>>().join(", ")
-}
-
-/// Nodes that are neither constants, inputs nor views.
-fn kernels(g: &Graph) -> usize {
-    let free = ["const", "input", "reshape", "dims"];
-    g.order().into_iter().filter(|&id| !free.contains(&g.node(id).op.name())).count()
+fn imported_in(path: &Path, half: Option<DType>) -> Graph {
+    let g = import(path, &ImportOptions::default()).unwrap_or_else(|e| panic!("{e}")).graph;
+    optimized(g, &Options { dtype: half, ..Options::default() })
 }
 
 fn models(folder: &Path) -> Vec<PathBuf> {
@@ -108,7 +73,7 @@ fn small_models() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/small");
     let mut shown = String::new();
     for path in models(&folder) {
-        let g = optimized(&path);
+        let g = imported(&path);
         let name = path.file_stem().unwrap().to_string_lossy();
         let line = format!("{name}: {} kernels, {}", kernels(&g), listed(&counts(&g)));
         writeln!(shown, "{}", line.trim_end_matches(", ")).unwrap();
@@ -123,7 +88,7 @@ fn half_precision_keeps_what_was_found() {
     for path in models(&folder) {
         let full = optimized(&path);
         for half in [DType::F16, DType::BF16] {
-            let g = optimized_in(&path, Some(half));
+            let g = imported_in(&path, Some(half));
             assert_eq!(listed(&counts(&g)), listed(&counts(&full)), "{} {half}", path.display());
             // Inputs and outputs are cast by kernels of their own where no kernel is beside them.
             let borders = g.inputs().len() + g.outputs().len();
@@ -140,7 +105,7 @@ fn exported_transformers() {
         return;
     };
     for path in models(Path::new(&folder)) {
-        let g = optimized(&path);
+        let g = imported(&path);
         let stem = path.file_stem().unwrap().to_string_lossy();
         let expected = EXPORTS.iter().find(|(name, _)| stem.split('.').next() == Some(name));
         let (_, expected) = expected.unwrap_or_else(|| panic!("{}: not in the table", path.display()));

@@ -216,6 +216,8 @@ struct Grouped {
     scores: i64,
     open: bool,
     places: bool,
+    /// The total length is an input.
+    late: bool,
 }
 
 const G: usize = 4;
@@ -253,7 +255,9 @@ fn grouped_case(g: Grouped, half: bool) -> Case {
     let case = case.either(g.held > 0, past).either(g.held > 0, past);
     let ragged = g.filled > 0 && batch > 1 && g.scores == 0;
     let lengths: Vec<i64> = (0..batch).map(|b| total as i64 - 1 - i64::from(ragged && b == 1)).collect();
-    let case = case.input(i32s(&[batch], &lengths)).constant(i32s(&[], &[total as i64]));
+    let case = case.input(i32s(&[batch], &lengths));
+    let all = i32s(&[], &[total as i64]);
+    let case = if g.late { case.input(all) } else { case.constant(all) };
     let case = case
         .either(g.rotary.is_some(), |c| c.w(t, &[16, W / 2]))
         .either(g.rotary.is_some(), |c| c.w(t, &[16, W / 2]));
@@ -284,6 +288,8 @@ fn grouped(all: &mut Vec<Case>) {
         all.push(grouped_case(Grouped { scores: 1, ..base }, false));
         all.push(grouped_case(Grouped { scores: 2, ..base }, false));
         all.push(grouped_case(Grouped { open: true, ..base }, false));
+        all.push(grouped_case(Grouped { late: true, rotary: Some(0), ..base }, false));
+        all.push(grouped_case(Grouped { late: true, packed: true, window: 2, ..base }, false));
         all.push(grouped_case(Grouped { rotary: Some(0), places: true, ..base }, false));
         all.push(grouped_case(Grouped { packed: true, rotary: Some(0), window: 2, ..base }, true));
     }

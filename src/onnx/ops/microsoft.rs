@@ -12,6 +12,7 @@ mod attention;
 mod blocks;
 mod forms;
 mod gqa;
+mod moe;
 mod norm;
 mod pointwise;
 mod product;
@@ -25,6 +26,7 @@ pub(super) static GROUPS: &[&[Row]] = &[
     blocks::ROWS,
     forms::ROWS,
     gqa::ROWS,
+    moe::ROWS,
     norm::ROWS,
     pointwise::ROWS,
     product::ROWS,

@@ -12,7 +12,7 @@ pub(super) const ROWS: &[Row] =
     &[one("GatherBlockQuantized", gather), one("MatMulBnb4", bnb4_product), one("MatMulNBits", bits_product)];
 
 /// Bytes `[…, n]` as the `8 / bits` numbers in each, `[…, n * 8 / bits]`, the low bits first.
-fn unpacked(cx: &mut Context, packed: Value, bits: i64) -> Built {
+pub(super) fn unpacked(cx: &mut Context, packed: Value, bits: i64) -> Built {
     if !matches!(bits, 2 | 4 | 8) {
         return unsupported(format!("weights of {bits} bits"));
     }
