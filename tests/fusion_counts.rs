@@ -86,7 +86,7 @@ fn small_models() {
 fn half_precision_keeps_what_was_found() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/small");
     for path in models(&folder) {
-        let full = optimized(&path);
+        let full = imported(&path);
         for half in [DType::F16, DType::BF16] {
             let g = imported_in(&path, Some(half));
             assert_eq!(listed(&counts(&g)), listed(&counts(&full)), "{} {half}", path.display());

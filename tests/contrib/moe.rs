@@ -60,7 +60,9 @@ pub fn cases() -> Vec<Case> {
             let case = case.constant(scales(&[EXPERTS, wide, WIDTH / 16], bits)).none();
             let case = case.constant(raw(&[EXPERTS, WIDTH, HIDDEN / each], 4));
             let case = case.constant(scales(&[EXPERTS, WIDTH, HIDDEN / 16], bits)).none();
-            all.push(case.out(F32).within(1e-3, 1e-3));
+            // With weights of 8 bits in blocks ONNX Runtime quantizes the tokens to 8 bits, too.
+            let tolerance = if bits == 8 { 3e-2 } else { 1e-3 };
+            all.push(case.out(F32).within(tolerance, tolerance));
         }
     }
     let third = ms("MoE").x(F32, &[2, 8]).x(F32, &[2, 3]).w(F32, &[3, 8, 8]).none().w(F32, &[3, 8, 8]).none();
