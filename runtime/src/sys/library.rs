@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
+use std::mem::ManuallyDrop;
 
 /// Why a library cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +15,8 @@ pub(crate) enum LoadError {
 
 /// A library, loaded until the process ends.
 pub(crate) struct Library {
-    library: libloading::Library,
+    /// Never closed: its functions are kept without it.
+    library: ManuallyDrop<libloading::Library>,
     name: &'static str,
 }
 
@@ -25,7 +27,7 @@ impl Library {
         for &name in names {
             // SAFETY: the libraries are drivers, whose initializers make no demands.
             match unsafe { libloading::Library::new(name) } {
-                Ok(library) => return Ok(Library { library, name }),
+                Ok(library) => return Ok(Library { library: ManuallyDrop::new(library), name }),
                 Err(error) => reason = chain(&error),
             }
         }
@@ -46,8 +48,7 @@ impl Library {
     /// A function that older versions have not.
     pub fn find<F: Copy>(&self, name: &str) -> Option<F> {
         let symbol = CString::new(name).ok()?;
-        // SAFETY: the caller's type is that of the library's header; the library stays loaded, because
-        // drivers are kept until the process ends.
+        // SAFETY: the caller's type is that of the library's header; the library stays loaded until the process ends.
         unsafe { self.library.get::<F>(symbol.as_bytes_with_nul()) }.ok().map(|function| *function)
     }
 }
