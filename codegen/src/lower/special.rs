@@ -57,72 +57,45 @@ impl Lowerer<'_> {
         views: &mut Views,
         wanted: &HashMap<Wire, BufferIndex>,
     ) -> Result<(), Why> {
-        match &g.node(id).op {
+        use serde_json::{Value as Json, json};
+        use std::slice::from_ref;
+        let call = match &g.node(id).op {
             Op::TopK { axis, largest, sorted, k } => {
-                let attrs = serde_json::json!({ "axis": axis, "largest": largest, "sorted": sorted });
-                let k = self.dims(std::slice::from_ref(k))?;
-                self.host(g, id, views, wanted, Call { op: "topk", attrs, binds: vec![], more: vec![k] });
-                Ok(())
+                let attrs = json!({ "axis": axis, "largest": largest, "sorted": sorted });
+                Call { more: vec![self.dims(from_ref(k))?], ..Call::new("topk", attrs, &[]) }
             }
-            Op::NonZero { count } => {
-                let binds = count.as_symbol().map(String::from).into_iter().collect();
-                let attrs = serde_json::Value::Null;
-                self.host(g, id, views, wanted, Call { op: "nonzero", attrs, binds, more: vec![] });
-                Ok(())
-            }
+            Op::NonZero { count } => Call::new("nonzero", Json::Null, from_ref(count)),
             Op::Unique { axis, sorted, count } => {
-                let binds = count.as_symbol().map(String::from).into_iter().collect();
-                let attrs = serde_json::json!({ "axis": axis, "sorted": sorted });
-                self.host(g, id, views, wanted, Call { op: "unique", attrs, binds, more: vec![] });
-                Ok(())
+                Call::new("unique", json!({ "axis": axis, "sorted": sorted }), from_ref(count))
             }
-            Op::Nms { centers, count } => {
-                let binds = count.as_symbol().map(String::from).into_iter().collect();
-                let attrs = serde_json::json!({ "centers": centers });
-                self.host(g, id, views, wanted, Call { op: "nms", attrs, binds, more: vec![] });
-                Ok(())
-            }
+            Op::Nms { centers, count } => Call::new("nms", json!({ "centers": centers }), from_ref(count)),
             Op::TextSplit { most, width } => {
-                let binds = width.as_symbol().map(String::from).into_iter().collect();
-                let attrs = serde_json::json!({ "most": most });
-                self.host(g, id, views, wanted, Call { op: "text_split", attrs, binds, more: vec![] });
-                Ok(())
+                Call::new("text_split", json!({ "most": most }), from_ref(width))
             }
             Op::TextNormalize { case, exact, count } => {
-                let binds = count.as_symbol().map(String::from).into_iter().collect();
-                let attrs = serde_json::json!({ "case": case.name(), "exact": exact });
-                self.host(g, id, views, wanted, Call { op: "text_normalize", attrs, binds, more: vec![] });
-                Ok(())
+                Call::new("text_normalize", json!({ "case": case.name(), "exact": exact }), from_ref(count))
             }
             op @ (Op::TextConcat { .. }
             | Op::TextMatch { .. }
             | Op::TextOf { .. }
-            | Op::NumberOf { .. }
             | Op::Lookup { .. }
             | Op::ListOf { .. }
-            | Op::ListAt { .. }
             | Op::ListInsert { .. }
             | Op::ListErase { .. }
-            | Op::ListLength { .. }
-            | Op::ListConcat { .. }
-            | Op::ListSplit { .. }) => {
-                let attrs = match op {
-                    Op::NumberOf { to } => serde_json::json!({ "to": to.name() }),
-                    Op::ListConcat { axis, stack, .. } => serde_json::json!({ "axis": axis, "stack": stack }),
-                    Op::ListSplit { axis, keep } => serde_json::json!({ "axis": axis, "keep": keep }),
-                    _ => serde_json::Value::Null,
-                };
-                let found: &[Dim] = match op {
-                    Op::ListAt { shape, .. } | Op::ListConcat { shape, .. } => shape,
-                    _ => &[],
-                };
-                let binds = found.iter().filter_map(Dim::as_symbol).map(String::from).collect();
-                self.host(g, id, views, wanted, Call { op: op.name(), attrs, binds, more: vec![] });
-                Ok(())
+            | Op::ListLength { .. }) => Call::new(op.name(), Json::Null, &[]),
+            op @ Op::NumberOf { to } => Call::new(op.name(), json!({ "to": to.name() }), &[]),
+            op @ Op::ListAt { shape, .. } => Call::new(op.name(), Json::Null, shape),
+            op @ Op::ListConcat { axis, stack, shape, .. } => {
+                Call::new(op.name(), json!({ "axis": axis, "stack": stack }), shape)
             }
-            Op::Rnn { .. } | Op::Gru { .. } | Op::Lstm { .. } => self.recurrent(g, id, views, wanted),
-            op => self.loops(g, id, op, views, wanted),
-        }
+            op @ Op::ListSplit { axis, keep } => {
+                Call::new(op.name(), json!({ "axis": axis, "keep": keep }), &[])
+            }
+            Op::Rnn { .. } | Op::Gru { .. } | Op::Lstm { .. } => return self.recurrent(g, id, views, wanted),
+            op => return self.loops(g, id, op, views, wanted),
+        };
+        self.host(g, id, views, wanted, call);
+        Ok(())
     }
 
     /// An op with loops of its own, on row-major operands.
@@ -198,4 +171,12 @@ struct Call {
     binds: Vec<String>,
     /// Inputs after the operands.
     more: Vec<BufferIndex>,
+}
+
+impl Call {
+    /// One that gives values to the symbols among `found`.
+    fn new(op: &'static str, attrs: serde_json::Value, found: &[Dim]) -> Call {
+        let binds = found.iter().filter_map(Dim::as_symbol).map(String::from).collect();
+        Call { op, attrs, binds, more: vec![] }
+    }
 }
