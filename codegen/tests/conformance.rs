@@ -81,9 +81,8 @@ fn graphs() {
     if !can_compile() {
         return eprintln!("skipped: this build has no LLVM");
     }
-    let only = std::env::args().nth(2).unwrap_or_default();
     let mut wrong = Vec::new();
-    for case in cases::of_files(&only) {
+    for case in cases::chosen() {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&case)));
         wrong.extend(result.unwrap_or_else(|e| {
             let text = e.downcast_ref::<String>().cloned();
@@ -110,7 +109,7 @@ fn pointwise_ops_on_every_type() {
                 let names: Vec<String> = (0..row.operands.len()).map(|i| format!("x{i}")).collect();
                 let inputs = names.iter().enumerate().map(|(i, n)| {
                     let t = if row.name() == "select" && i == 0 { DType::Bool } else { *dtype };
-                    format!("%{n}: {t}[{}]", if i % 2 == 0 { "b,7" } else { "7" })
+                    format!("%{n}: {t}[{}]", if i % 2 == 0 { "b,n" } else { "n" })
                 });
                 let list: Vec<String> = names.iter().map(|n| format!("%{n}")).collect();
                 all.push(format!(
@@ -128,7 +127,9 @@ fn pointwise_ops_on_every_type() {
         for source in sources {
             // Types that the op does not take are refused when the graph is read.
             let Ok(graph) = text::parse(&source) else { continue };
-            let case = Case { name: name.clone(), graph, sizes: vec![bindings("b=5")], tolerance: None };
+            // Less than a vector along the last axis, and vectors alone.
+            let sizes = vec![bindings("b=5,n=7"), bindings("b=2,n=32")];
+            let case = Case { name: name.clone(), graph, sizes, tolerance: None };
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&case)));
             wrong.extend(result.unwrap_or_else(|e| {
                 let text = e.downcast_ref::<String>().cloned();

@@ -211,7 +211,7 @@ fn kernels_equal_the_reference() {
         return;
     }
     let target = GpuSpec::named("hip:gfx90a").unwrap();
-    let cases = cases::of_files(&std::env::args().nth(2).unwrap_or_default());
+    let cases = cases::chosen();
     let all: Vec<Lowered> = cases.iter().map(|case| lowered(case, target)).collect();
     let (units, which) = units(&all);
     let directory = directory("hip-host");
@@ -231,13 +231,16 @@ fn kernels_equal_the_reference() {
     }
     std::fs::remove_dir_all(&directory).unwrap();
     println!("{} kernels, {plain} of {} cases run, {products} products", units.len(), cases.len());
+    assert!(wrong.is_empty(), "{} failures:\n{}", wrong.len(), wrong.join("\n"));
+    if std::env::var_os("SARDONYX_ONLY").is_some() {
+        return;
+    }
     assert!(
         plain * 10 >= cases.len() * 7,
         "only {plain} of {} cases have no steps of the runtime",
         cases.len()
     );
     assert!(products >= 16, "only {products} products that a library can compute");
-    assert!(wrong.is_empty(), "{} failures:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 /// Convolutions that are large enough for warpgroups, of images with their channels side by side.

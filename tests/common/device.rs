@@ -1,5 +1,5 @@
 //! The device that models run on in tests: the CPU, or what `SARDONYX_DEVICE` names (`cuda:0`), where
-//! `scripts/gpu-check` runs the same tests.
+//! `scripts/gpu-check` runs the same tests, with vendors' libraries if `SARDONYX_LIBRARIES` is `auto`.
 use sardonyx::compile::Options;
 use sardonyx_codegen::toolchain::gpu::Tools;
 use sardonyx_runtime::Device;
@@ -27,6 +27,7 @@ pub fn options(jobs: usize) -> Options {
         worker: vec![command, "compile-worker".into()],
         nvrtc: std::env::var_os("NVRTC_DYLIB_PATH").map(Into::into),
     };
-    let options = Options { jobs: Some(jobs), tools, ..Options::default() };
+    let libraries = std::env::var_os("SARDONYX_LIBRARIES").is_some_and(|value| value == "auto");
+    let options = Options { jobs: Some(jobs), tools, libraries, ..Options::default() };
     options.targeting(&device()).unwrap_or_else(|error| panic!("{error}"))
 }

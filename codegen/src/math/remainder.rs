@@ -8,8 +8,20 @@ use sardonyx_tensor::DType;
 
 /// The remainder with the sign of the dividend.
 pub(super) fn remainder<'b>(b: &'b Builder, x: Expr<'b>, y: Expr<'b>) -> Expr<'b> {
+    let lanes = x.ty().lanes;
+    if lanes == 1 {
+        return of_numbers(b, x, y);
+    }
+    // How often the loop runs differs from lane to lane.
+    let lane = b.iota(DType::I32, lanes);
+    (0..lanes).fold(b.constant(x.ty(), 0.0), |all, i| {
+        let one = of_numbers(b, x.lane(i), y.lane(i));
+        lane.eq(i64::from(i)).select(one.splat(lanes), all)
+    })
+}
+
+fn of_numbers<'b>(b: &'b Builder, x: Expr<'b>, y: Expr<'b>) -> Expr<'b> {
     let dtype = x.ty().dtype;
-    assert_eq!(x.ty().lanes, 1, "bug: a remainder of vectors");
     let (a, d) = (x.cast(DType::F64).abs(), y.cast(DType::F64).abs());
     let defined = a.lt(f64::INFINITY).and(d.gt(0.0));
     let number = |v: f64| b.constant(a.ty(), v);

@@ -30,7 +30,13 @@ pub fn of_files(only: &str) -> Vec<Case> {
             cases.extend(parts.map(|(k, part)| parse(&format!("{name}.{k}"), part)));
         }
     }
+    assert!(!cases.is_empty(), "no file of {directory} has a name with `{only}`");
     cases
+}
+
+/// The cases of the files that `SARDONYX_ONLY` names a part of; without it, of all.
+pub fn chosen() -> Vec<Case> {
+    of_files(&std::env::var("SARDONYX_ONLY").unwrap_or_default())
 }
 
 /// Test data; names say where special values are needed: `positive…`, `index<n>…`.
