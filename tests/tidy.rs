@@ -16,7 +16,7 @@ const BORDERS: &[(&str, &[&str], &[&str])] = &[
     (
         "runtime",
         &["sardonyx-tensor", "sardonyx-values"],
-        &["blake3", "libloading", "memmap2", "object", "serde", "serde_json", "thiserror"],
+        &["blake3", "libloading", "memmap2", "object", "rocm-rs", "serde", "serde_json", "thiserror"],
     ),
     ("ir", &["sardonyx-tensor", "sardonyx-values"], &["petgraph", "smallvec", "thiserror"]),
     ("passes", &["sardonyx-ir", "sardonyx-tensor"], &[]),

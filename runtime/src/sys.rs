@@ -38,61 +38,73 @@ pub(crate) const ARGUMENTS_SIZE: *mut c_void = std::ptr::without_provenance_mut(
 
 /// Declares a table: each row has the names of a function in HIP and in CUDA, and the types of its arguments.
 macro_rules! functions {
-    ($($field:ident $hip:literal $cuda:literal ($($type:ty),*);)*) => {
+    ($($field:ident $hip:ident $cuda:ident ($($type:ty),*);)*) => {
         /// The functions that both drivers have in the same form.
         #[derive(Clone, Copy)]
         pub(crate) struct Functions { $(pub $field: unsafe extern "C" fn($($type),*) -> Code,)* }
 
         impl Functions {
+            /// Those of the library that the crate rocm-rs links.
+            #[cfg(feature = "rocm-rs")]
+            #[allow(unsafe_code)]
+            fn linked_hip() -> Functions {
+                // SAFETY: the types differ in names of integers and pointers only: addresses are pointers,
+                // handles opaque pointers, codes enums of 32 bits.
+                unsafe { Functions { $($field: std::mem::transmute::<
+                    *const (), unsafe extern "C" fn($($type),*) -> Code
+                >(rocm_rs::hip::bindings::$hip as *const ()),)* } }
+            }
+
+            #[cfg_attr(feature = "rocm-rs", allow(dead_code))]
             fn load_hip(library: &Library) -> Result<Functions, LoadError> {
-                Ok(Functions { $($field: library.function($hip)?,)* })
+                Ok(Functions { $($field: library.function(stringify!($hip))?,)* })
             }
 
             fn load_cuda(library: &Library) -> Result<Functions, LoadError> {
-                Ok(Functions { $($field: library.function($cuda)?,)* })
+                Ok(Functions { $($field: library.function(stringify!($cuda))?,)* })
             }
 
             /// The names in both drivers.
             #[cfg(test)]
-            pub(crate) const NAMES: &[(&str, &str)] = &[$(($hip, $cuda)),*];
+            pub(crate) const NAMES: &[(&str, &str)] = &[$((stringify!($hip), stringify!($cuda))),*];
         }
     };
 }
 
 functions! {
-    init "hipInit" "cuInit" (c_uint);
-    driver_version "hipDriverGetVersion" "cuDriverGetVersion" (*mut c_int);
-    device_count "hipGetDeviceCount" "cuDeviceGetCount" (*mut c_int);
-    device "hipDeviceGet" "cuDeviceGet" (*mut c_int, c_int);
-    device_name "hipDeviceGetName" "cuDeviceGetName" (*mut c_char, c_int, c_int);
-    device_memory "hipDeviceTotalMem" "cuDeviceTotalMem_v2" (*mut usize, c_int);
-    allocate "hipMalloc" "cuMemAlloc_v2" (*mut Address, usize);
-    free "hipFree" "cuMemFree_v2" (Address);
-    allocate_host "hipHostMalloc" "cuMemHostAlloc" (*mut *mut c_void, usize, c_uint);
-    free_host "hipHostFree" "cuMemFreeHost" (*mut c_void);
-    copy_to_device "hipMemcpyHtoDAsync" "cuMemcpyHtoDAsync_v2" (Address, *const c_void, usize, Handle);
-    copy_to_host "hipMemcpyDtoHAsync" "cuMemcpyDtoHAsync_v2" (*mut c_void, Address, usize, Handle);
-    copy "hipMemcpyDtoDAsync" "cuMemcpyDtoDAsync_v2" (Address, Address, usize, Handle);
-    set "hipMemsetD32Async" "cuMemsetD32Async" (Address, c_uint, usize, Handle);
-    stream_create "hipStreamCreateWithFlags" "cuStreamCreate" (*mut Handle, c_uint);
-    stream_destroy "hipStreamDestroy" "cuStreamDestroy_v2" (Handle);
-    stream_synchronize "hipStreamSynchronize" "cuStreamSynchronize" (Handle);
-    event_create "hipEventCreateWithFlags" "cuEventCreate" (*mut Handle, c_uint);
-    event_destroy "hipEventDestroy" "cuEventDestroy_v2" (Handle);
-    event_record "hipEventRecord" "cuEventRecord" (Handle, Handle);
-    event_elapsed "hipEventElapsedTime" "cuEventElapsedTime" (*mut f32, Handle, Handle);
-    module_load "hipModuleLoadData" "cuModuleLoadData" (*mut Handle, *const c_void);
-    module_unload "hipModuleUnload" "cuModuleUnload" (Handle);
-    module_function "hipModuleGetFunction" "cuModuleGetFunction" (*mut Handle, Handle, *const c_char);
-    launch "hipModuleLaunchKernel" "cuLaunchKernel" (
+    init hipInit cuInit (c_uint);
+    driver_version hipDriverGetVersion cuDriverGetVersion (*mut c_int);
+    device_count hipGetDeviceCount cuDeviceGetCount (*mut c_int);
+    device hipDeviceGet cuDeviceGet (*mut c_int, c_int);
+    device_name hipDeviceGetName cuDeviceGetName (*mut c_char, c_int, c_int);
+    device_memory hipDeviceTotalMem cuDeviceTotalMem_v2 (*mut usize, c_int);
+    allocate hipMalloc cuMemAlloc_v2 (*mut Address, usize);
+    free hipFree cuMemFree_v2 (Address);
+    allocate_host hipHostMalloc cuMemHostAlloc (*mut *mut c_void, usize, c_uint);
+    free_host hipHostFree cuMemFreeHost (*mut c_void);
+    copy_to_device hipMemcpyHtoDAsync cuMemcpyHtoDAsync_v2 (Address, *const c_void, usize, Handle);
+    copy_to_host hipMemcpyDtoHAsync cuMemcpyDtoHAsync_v2 (*mut c_void, Address, usize, Handle);
+    copy hipMemcpyDtoDAsync cuMemcpyDtoDAsync_v2 (Address, Address, usize, Handle);
+    set hipMemsetD32Async cuMemsetD32Async (Address, c_uint, usize, Handle);
+    stream_create hipStreamCreateWithFlags cuStreamCreate (*mut Handle, c_uint);
+    stream_destroy hipStreamDestroy cuStreamDestroy_v2 (Handle);
+    stream_synchronize hipStreamSynchronize cuStreamSynchronize (Handle);
+    event_create hipEventCreateWithFlags cuEventCreate (*mut Handle, c_uint);
+    event_destroy hipEventDestroy cuEventDestroy_v2 (Handle);
+    event_record hipEventRecord cuEventRecord (Handle, Handle);
+    event_elapsed hipEventElapsedTime cuEventElapsedTime (*mut f32, Handle, Handle);
+    module_load hipModuleLoadData cuModuleLoadData (*mut Handle, *const c_void);
+    module_unload hipModuleUnload cuModuleUnload (Handle);
+    module_function hipModuleGetFunction cuModuleGetFunction (*mut Handle, Handle, *const c_char);
+    launch hipModuleLaunchKernel cuLaunchKernel (
         Handle, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, Handle, *mut *mut c_void, *mut *mut c_void
     );
-    capture_begin "hipStreamBeginCapture" "cuStreamBeginCapture_v2" (Handle, c_int);
-    capture_end "hipStreamEndCapture" "cuStreamEndCapture" (Handle, *mut Handle);
-    graph_instantiate "hipGraphInstantiateWithFlags" "cuGraphInstantiateWithFlags" (*mut Handle, Handle, u64);
-    graph_launch "hipGraphLaunch" "cuGraphLaunch" (Handle, Handle);
-    graph_destroy "hipGraphDestroy" "cuGraphDestroy" (Handle);
-    replay_destroy "hipGraphExecDestroy" "cuGraphExecDestroy" (Handle);
+    capture_begin hipStreamBeginCapture cuStreamBeginCapture_v2 (Handle, c_int);
+    capture_end hipStreamEndCapture cuStreamEndCapture (Handle, *mut Handle);
+    graph_instantiate hipGraphInstantiateWithFlags cuGraphInstantiateWithFlags (*mut Handle, Handle, u64);
+    graph_launch hipGraphLaunch cuGraphLaunch (Handle, Handle);
+    graph_destroy hipGraphDestroy cuGraphDestroy (Handle);
+    replay_destroy hipGraphExecDestroy cuGraphExecDestroy (Handle);
 }
 
 #[cfg(test)]

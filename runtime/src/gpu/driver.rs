@@ -81,7 +81,7 @@ impl Driver {
     /// The file that the driver was loaded from.
     pub fn library(&self) -> &'static str {
         match &self.library {
-            Library::Hip(hip) => hip.library.name(),
+            Library::Hip(hip) => hip.name,
             Library::Cuda(cuda) => cuda.library.name(),
         }
     }
