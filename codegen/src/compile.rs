@@ -8,7 +8,7 @@ use crate::toolchain::{self, Options, ToolchainError, cache::Cache, gpu::Tools};
 use crate::unit::Unit;
 use crate::weight::Weight;
 use sardonyx_ir::{Graph, Op};
-use sardonyx_runtime::manifest::{Constraint, Place, Port, Step, TargetProgram, walk};
+use sardonyx_runtime::manifest::{Constraint, LibraryCall, Place, Port, Step, TargetProgram, walk};
 use sardonyx_runtime::{Error as ProgramError, ProgramBuilder};
 use sardonyx_tensor::{Dim, Tensor};
 use std::fmt;
@@ -304,7 +304,11 @@ fn placement(target: &str, graph: &Graph, lowered: &Lowered, program: &TargetPro
     let integers = if dots > 0 { format!(", integer contractions {dots}") } else { String::new() };
     let mut products = 0;
     walk(&program.steps, &mut |_, step| {
-        products += usize::from(matches!(step, Step::Launch(launch) if launch.product.is_some()));
+        let Step::Launch(launch) = step else { return };
+        match launch.library.as_deref() {
+            Some(LibraryCall::Product(_)) => products += 1,
+            None => {}
+        }
     });
     let library = if target.starts_with("hip:") { "rocBLAS" } else { "cuBLAS" };
     let libraries = if products > 0 { format!(", {products} or {library}") } else { String::new() };

@@ -1,12 +1,19 @@
 //! Which kernels a vendor's library can compute instead: matrix products with nothing after the sum.
 use crate::kernel::Kernel;
-use crate::kernel::contract::{Access, Epilogue, Operand};
-use sardonyx_runtime::manifest::{Matrix, Product};
+use crate::kernel::contract::{Access, Epilogue, Gemm, Operand};
+use sardonyx_runtime::manifest::{LibraryCall, Matrix, Product};
 use sardonyx_tensor::{DType, Dim};
 
-/// The product that a kernel is; `None` where it is more, or stands in a form that libraries do not take.
-pub fn product(kernel: &Kernel) -> Option<Product> {
-    let Kernel::Gemm(gemm) = kernel else { return None };
+/// What a kernel computes, for libraries; `None` where it is more, or stands in a form that libraries do not take.
+pub fn call(kernel: &Kernel) -> Option<LibraryCall> {
+    match kernel {
+        Kernel::Gemm(gemm) => product(gemm).map(LibraryCall::Product),
+        _ => None,
+    }
+}
+
+/// The plain product that a contraction is.
+fn product(gemm: &Gemm) -> Option<Product> {
     let gemm = gemm.merged();
     let (Operand::Strided(a), Operand::Strided(b)) = (&gemm.a, &gemm.b) else { return None };
     let out = &gemm.epilogue.out;

@@ -387,7 +387,7 @@ impl Lowerer<'_> {
         self.out.kernels.push(kernel);
         let (kernel, grid) = (self.out.units.len(), unit.grid().clone());
         self.out.units.push(unit);
-        let launch = Launch { kernel, args, dims, grid, label, origins, flops, bytes, product: None };
+        let launch = Launch { kernel, args, dims, grid, label, origins, flops, bytes, library: None };
         self.out.steps.push(Step::Launch(launch));
         Ok(())
     }

@@ -27,8 +27,8 @@ pub fn plan(lowered: &Lowered, places: &[(usize, String)], libraries: bool) -> P
     let mut steps = lowered.steps.clone();
     each_step(&mut steps, &mut |step| {
         if let Step::Launch(launch) = step {
-            let product = libraries.then(|| library::product(&lowered.kernels[launch.kernel])).flatten();
-            launch.product = product.map(Box::new);
+            let call = libraries.then(|| library::call(&lowered.kernels[launch.kernel])).flatten();
+            launch.library = call.map(Box::new);
             launch.kernel = kernel_of[launch.kernel];
         }
     });

@@ -13,7 +13,7 @@ use sardonyx_codegen::lower::{self, Lowered};
 use sardonyx_codegen::target::{GpuSpec, Target};
 use sardonyx_codegen::unit::Unit;
 use sardonyx_ir::interp;
-use sardonyx_runtime::manifest::{Launch, Place, Product, Step};
+use sardonyx_runtime::manifest::{Launch, LibraryCall, Place, Product, Step};
 use sardonyx_tensor::{Bindings, Dim, Tensor};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -135,7 +135,7 @@ impl Run<'_> {
 
     fn launch(&mut self, launch: &Launch) {
         if self.by_library
-            && let Some(product) = library::product(&self.lowered.kernels[launch.kernel])
+            && let Some(LibraryCall::Product(product)) = library::call(&self.lowered.kernels[launch.kernel])
         {
             return self.multiply(&product, launch);
         }
@@ -221,7 +221,7 @@ fn kernels_equal_the_reference() {
         if is_plain(lowered) {
             plain += 1;
             wrong.extend(check(case, lowered, &loaded, &units, which, false).1);
-            let multiplied = lowered.kernels.iter().any(|kernel| library::product(kernel).is_some());
+            let multiplied = lowered.kernels.iter().any(|kernel| library::call(kernel).is_some());
             if multiplied {
                 let (count, differences) = check(case, lowered, &loaded, &units, which, true);
                 products += count;

@@ -9,6 +9,7 @@ mod buffer;
 mod context;
 mod driver;
 mod image;
+mod library;
 mod loaded;
 mod memory;
 mod objects;

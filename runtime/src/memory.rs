@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::manifest::BufferIndex;
-use crate::plan::PlannedProduct;
+use crate::plan::PlannedCall;
 
 /// The memory of a session during a run. A buffer has no memory until it is placed.
 pub(crate) trait Memory {
@@ -67,7 +67,7 @@ pub(crate) struct Launch<'a> {
     /// About how many operations or bytes it is; 0 where that is not known.
     pub work: i64,
     /// What a library may compute in its place.
-    pub product: Option<&'a PlannedProduct>,
+    pub library: Option<&'a PlannedCall>,
 }
 
 /// Why a step cannot be run: in words, which get the step's name, or an error that has one.

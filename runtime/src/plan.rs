@@ -4,6 +4,7 @@
 //! place in the workspace, and for every launch its grid, dimension parameters and scratch memory. What
 //! depends on symbols that only get their value during a run is marked, and computed then.
 
+mod library;
 mod product;
 
 use std::ops::Range;
@@ -15,6 +16,7 @@ use crate::manifest::{
     Buffer, Kernel, Launch, Manifest, Place, Port, Step, TargetProgram, count_steps, walk,
 };
 
+pub(crate) use library::PlannedCall;
 pub(crate) use product::PlannedProduct;
 
 /// The alignment of buffers in the workspace.
@@ -100,7 +102,7 @@ pub(crate) struct PlannedLaunch {
     pub scratch: usize,
     pub work: i64,
     /// What a library may compute in its place.
-    pub product: Option<PlannedProduct>,
+    pub library: Option<PlannedCall>,
 }
 
 /// The value of a symbol, where it has one.
@@ -185,8 +187,8 @@ pub(crate) fn resolve(
     let Some(scratch) = known(&kernel.scratch, &parameter, what)? else { return Ok(None) };
     // What the figures for profiles cannot say is no reason to fail.
     let work = launch.flops.eval_with(values).unwrap_or(0).max(launch.bytes.eval_with(values).unwrap_or(0));
-    let product = launch.product.as_ref().and_then(|product| product::resolve(product, values));
-    Ok(Some(PlannedLaunch { grid: grid as i64, dims: start..dims.len(), scratch, work, product }))
+    let library = launch.library.as_ref().and_then(|call| library::resolve(call, values));
+    Ok(Some(PlannedLaunch { grid: grid as i64, dims: start..dims.len(), scratch, work, library }))
 }
 
 /// The value of a size; `None` where a symbol has no value.

@@ -235,12 +235,12 @@ impl Session {
         &self.program.target(self.target).name
     }
 
-    /// The vendor's library that computes matrix products, and how many of those that were run: those that it
-    /// was faster at. `None` on CPUs, for programs compiled without libraries, and where there is none.
-    pub fn library(&self) -> Option<(&'static str, usize)> {
+    /// The vendor's libraries that were found, and of the launches that were run how many each computes: those
+    /// that it was faster at. Empty on CPUs and for programs compiled without libraries.
+    pub fn libraries(&self) -> Vec<(&'static str, usize)> {
         match &self.machine {
-            Machine::Cpu(_) => None,
-            Machine::Gpu(state) => state.library(),
+            Machine::Cpu(_) => Vec::new(),
+            Machine::Gpu(state) => state.libraries(),
         }
     }
 

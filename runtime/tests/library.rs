@@ -8,7 +8,7 @@ mod hip_double;
 
 use common::{GPU_KERNELS, GPU_TABLE, dim, floats, gpu_launch};
 use hip_double::{Double, over_double};
-use sardonyx_runtime::manifest::{Matrix, Product, Step};
+use sardonyx_runtime::manifest::{LibraryCall, Matrix, Product, Step};
 use sardonyx_runtime::tensor::{DType, Tensor};
 use sardonyx_runtime::{Device, Program, Session};
 
@@ -41,7 +41,7 @@ fn program(code: &[u8], rounds: &str, change: impl Fn(&mut Product)) -> Program 
         out: matrix(2, "4", "m*4", false),
     };
     change(&mut product);
-    launch.product = Some(Box::new(product));
+    launch.library = Some(Box::new(LibraryCall::Product(product)));
     build.step(step);
     build.program()
 }
@@ -78,7 +78,7 @@ fn over(
     over_double(test, settings, code, |code, double| {
         let mut session = program(code, rounds, change).session(Device::hip(0)).unwrap();
         check(&mut session);
-        assert_eq!(session.library(), expected);
+        assert_eq!(session.libraries(), Vec::from_iter(expected));
         assert!(double.calls("hipGraphLaunch") > 0, "runs should have been replayed");
         then(double);
     });

@@ -25,9 +25,9 @@ struct Report {
     /// Of a GPU: runs whose inputs and outputs stay in its memory, each until the GPU has finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     on_device: Option<Statistics>,
-    /// Matrix products that a vendor's library computed, because it was faster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    library: Option<ByLibrary>,
+    /// The vendor's libraries that were found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    libraries: Vec<ByLibrary>,
     /// Runs per second at the median.
     throughput: f64,
     /// Highest resident memory of this process, in bytes; 0 where the system does not tell.
@@ -41,11 +41,11 @@ struct Report {
     kernels: Vec<Row>,
 }
 
-/// What a vendor's library computes.
+/// What a vendor's library computes, because it was faster.
 #[derive(Serialize, Deserialize)]
 struct ByLibrary {
     name: String,
-    products: usize,
+    launches: usize,
 }
 
 /// The time of one step, or of all steps of one kind.
@@ -87,7 +87,11 @@ pub(super) fn perf(args: &Perf) -> Outcome {
         first_run,
         run,
         on_device,
-        library: session.library().map(|(name, products)| ByLibrary { name: name.into(), products }),
+        libraries: session
+            .libraries()
+            .into_iter()
+            .map(|(name, launches)| ByLibrary { name: name.into(), launches })
+            .collect(),
         throughput: 1.0 / run.median,
         peak_memory: common::peak_memory(),
         onnx_runtime,
@@ -232,8 +236,8 @@ fn print(r: &Report, per_op: bool) {
         ms(r.first_run),
         r.peak_memory as f64 / 1048576.0
     );
-    if let Some(library) = &r.library {
-        println!("{} matrix products by {}", library.products, library.name);
+    for library in &r.libraries {
+        println!("{} launches by {}", library.launches, library.name);
     }
     let mut table = common::table(&["", "runs", "min", "mean", "median", "p90", "p95", "p99", "runs/s"]);
     let mut row = |name: &str, s: &Statistics| {

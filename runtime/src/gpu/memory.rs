@@ -289,8 +289,8 @@ impl Memory for Running<'_> {
         }
         let step = launch.step;
         let mut by_kernel = |state: &mut State| start(state, kernel, buffers, launch);
-        let done = match launch.product {
-            Some(product) => self.state.by_library(step, product, buffers, &mut by_kernel)?,
+        let done = match launch.library {
+            Some(call) => self.state.by_library(step, call, buffers, &mut by_kernel)?,
             None => false,
         };
         if !done {

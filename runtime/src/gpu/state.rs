@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::blas::Blas;
 use super::context::Context;
 use super::driver::Failure;
+use super::library::Libraries;
 use super::loaded::Loaded;
 use super::memory::Running;
 use super::objects::{Allocation, Event, Pinned, Stream};
 use crate::error::{Error, Result};
-use crate::manifest::{BufferIndex, Manifest, Step, TargetProgram, walk};
+use crate::manifest::{BufferIndex, Manifest, TargetProgram};
 use crate::plan::Plan;
 use crate::sys::Address;
 
@@ -34,8 +34,8 @@ pub(super) struct Span {
 pub(crate) struct State {
     pub(super) context: Arc<Context>,
     pub(super) loaded: Arc<Loaded>,
-    /// The vendor's library, if the program has work for it and it is there. Given back before the stream.
-    pub(super) blas: Option<Blas>,
+    /// The vendor's libraries, if the program has work for them. Given back before the stream.
+    pub(super) libraries: Option<Libraries>,
     pub(super) stream: Stream,
     /// Whether the stream records.
     pub(super) recording: bool,
@@ -81,12 +81,8 @@ impl State {
         let empty =
             |count: usize| std::iter::repeat_with(|| Allocation::empty(&context)).take(count).collect();
         let stream = Stream::new(&context)?;
-        let mut products = false;
-        walk(&target.steps, &mut |_, step| {
-            products |= matches!(step, Step::Launch(launch) if launch.product.is_some());
-        });
         Ok(State {
-            blas: if products { Blas::new(&context, &stream) } else { None },
+            libraries: Libraries::new(&context, &stream, &target.steps),
             stream,
             recording: false,
             workspace: Allocation::empty(&context),

@@ -4,14 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use sardonyx_tensor::{DType, Dim};
 
-#[cfg(doc)]
-use super::Launch;
-
-/// What a launch computes, if that is a matrix product and no more:
-/// `out[z, i, j] = Σ_k a[z, i, k] · b[z, k, j]`, accumulated in f32.
-///
-/// The kernel of the launch computes the same. A session may call rocBLAS or cuBLAS where they are there and
-/// faster.
+/// A batch of matrix products and no more: `out[z, i, j] = Σ_k a[z, i, k] · b[z, k, j]`, accumulated in f32.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Product {

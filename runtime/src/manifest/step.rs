@@ -7,7 +7,7 @@ use sardonyx_tensor::Dim;
 
 #[cfg(doc)]
 use super::TargetProgram;
-use super::{BufferIndex, Constraint, Product};
+use super::{BufferIndex, Constraint, LibraryCall};
 
 /// One step of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ pub struct Launch {
     pub bytes: Dim,
     /// On a GPU: what a library may compute in place of the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub product: Option<Box<Product>>,
+    pub library: Option<Box<LibraryCall>>,
 }
 
 /// A loop: ONNX `Loop` and `Scan`.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::check::{Check, ensure, known_symbols, root};
 use crate::host;
 use crate::manifest::{
-    BufferIndex, Constraint, Host, Launch, Loop, Place, Product, Step, TargetProgram, Trip, walk,
+    BufferIndex, Constraint, Host, Launch, LibraryCall, Loop, Place, Product, Step, TargetProgram, Trip, walk,
 };
 use sardonyx_tensor::DType;
 
@@ -60,8 +60,9 @@ fn check_launch(launch: &Launch, target: &TargetProgram, symbol: &dyn Fn(&str) -
     for dim in launch.dims.iter().chain([&launch.grid, &launch.flops, &launch.bytes]) {
         known_symbols(dim, symbol, "the launch")?;
     }
-    if let Some(product) = &launch.product {
-        check_product(product, launch, symbol)?;
+    match launch.library.as_deref() {
+        Some(LibraryCall::Product(product)) => check_product(product, launch, symbol)?,
+        None => {}
     }
     origins(&launch.origins, target)
 }

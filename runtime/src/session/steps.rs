@@ -178,7 +178,7 @@ impl<'a> Runner<'a> {
             grid: planned.grid,
             scratch: planned.scratch,
             work: planned.work,
-            product: planned.product.as_ref(),
+            library: planned.library.as_ref(),
         };
         if self.plan.launches[number].is_none() {
             self.memory.reserve_scratch(&sizes)?;

@@ -180,7 +180,7 @@ fn launch_row(row: Option<usize>, kernel: &str, args: &[BufferIndex], dims_text:
         origins: vec![0],
         flops: dim(grid),
         bytes: Dim::ZERO,
-        product: None,
+        library: None,
     })
 }
 
