@@ -27,8 +27,16 @@ use sardonyx_ir::{Graph, NodeId, Origin, Value};
 use scores::Scores;
 
 /// The pass and its rewrites.
-pub(crate) const NAMES: &[&str] =
-    &["attention", "attention_scale", "grouped_heads", "mask_expand", "mask_bool", "mask_none", "causal"];
+pub(crate) const NAMES: &[&str] = &[
+    "attention",
+    "attention_scale",
+    "grouped_heads",
+    "mask_expand",
+    "mask_reshape",
+    "mask_bool",
+    "mask_none",
+    "causal",
+];
 
 pub(crate) fn run(g: &mut Graph, options: &Options) {
     for id in g.order() {

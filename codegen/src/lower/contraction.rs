@@ -173,8 +173,9 @@ impl Lowerer<'_> {
     fn matmul(&mut self, call: &mut Call<'_>, operands: &[View]) -> Result<(Kernel, Dim), Why> {
         let domain = &call.g.ty(call.wire).shape;
         let (batch, matrix) = domain.split_at(domain.len() - 2);
-        let a = self.batched(call, &operands[0], batch.len());
-        let b = self.batched(call, &operands[1], batch.len());
+        let [a, b] = [0, 1].map(|i| self.in_whole_loads(operands[i].clone()));
+        let a = self.batched(call, &a, batch.len());
+        let b = self.batched(call, &b, batch.len());
         let k = operands[0].ty.shape[operands[0].ty.rank() - 1].clone();
         let mut gemm = Gemm {
             batch: batch.to_vec(),

@@ -4,6 +4,7 @@ use super::trace::Why;
 use super::{Lowerer, View};
 use crate::kernel::contract::Access;
 use crate::kernel::row_major;
+use crate::weight::Made;
 use sardonyx_ir::{Graph, Op, Type};
 use sardonyx_runtime::manifest::{BufferIndex, Place};
 use sardonyx_tensor::{DType, Dim, Tensor};
@@ -88,6 +89,37 @@ impl Lowerer<'_> {
         Some(self.map(&g, inputs, &[whole.buffer], label).map(|()| view))
     }
 
+    /// An operand of a matrix product as GPUs want it: a constant whose lines 16-byte loads do not divide lies along its
+    /// other axis, where they divide that.
+    pub(super) fn in_whole_loads(&mut self, view: View) -> View {
+        let per_load = match view.ty.dtype {
+            DType::F16 | DType::BF16 => Dim::from(8),
+            DType::F32 => Dim::from(4),
+            _ => return view,
+        };
+        let whole = |d: &Dim| d.exact_div(&per_load).is_some();
+        let (rank, shape) = (view.ty.rank(), &view.ty.shape);
+        let last_along = view.strides[rank - 1] == 1;
+        let (along, across) = if last_along { (rank - 1, rank - 2) } else { (rank - 2, rank - 1) };
+        let apart = view.strides.iter().enumerate().filter(|(i, _)| *i != along).map(|(_, s)| s);
+        let served =
+            view.strides[along] == 1 && whole(&shape[along]) && apart.chain([&view.offset]).all(whole);
+        if self.target.gpu().is_none() || served || !whole(&shape[across]) {
+            return view;
+        }
+        let mut perm: Vec<i64> = (0..rank as i64).collect();
+        let mut ty = view.ty.clone();
+        if last_along {
+            perm.swap(rank - 2, rank - 1);
+            ty.shape.swap(rank - 2, rank - 1);
+        }
+        let turn = Op::Transpose { perm };
+        let lines = view.moved(&turn, &ty).expect("a transpose should be a view");
+        let Some(made) = self.tensor(view.buffer).and_then(|t| gathered(t, &lines)) else { return view };
+        let whole = View::whole(self.packed(made), ty);
+        whole.moved(&turn, &view.ty).expect("a transpose should be a view")
+    }
+
     /// The weights of a convolution, an access as `Conv::weights` makes it, as GPUs want them: the input channels of a
     /// tap side by side, or, where every channel is for itself and `beside` others, the channels of a tap.
     pub(super) fn weights_by_channels(
@@ -112,7 +144,7 @@ impl Lowerer<'_> {
         let ty = Type { dtype: weights.ty.dtype, shape };
         let view = View { buffer: weights.buffer, offset: access.offset.clone(), strides, ty };
         let packed = match self.tensor(view.buffer).and_then(|t| gathered(t, &view)) {
-            Some(tensor) => View::whole(self.constant("packed", &tensor), view.ty.clone()),
+            Some(made) => View::whole(self.constant("packed", &made.tensor()), view.ty.clone()),
             None => self.contiguous(&view),
         };
         let mut own = packed.strides.clone();
@@ -129,17 +161,30 @@ impl Lowerer<'_> {
 }
 
 /// The elements of a view of a constant, in order; `None` where it is not known which they are.
-fn gathered(tensor: &Tensor, view: &View) -> Option<Tensor> {
-    let shape = view.ty.shape.iter().map(Dim::known).collect::<Option<Vec<i64>>>()?;
-    let strides = view.strides.iter().map(Dim::known).collect::<Option<Vec<i64>>>()?;
-    let mut places = vec![view.offset.known()?];
-    for (&size, &stride) in shape.iter().zip(&strides) {
-        places = places.iter().flat_map(|p| (0..size).map(move |i| p + i * stride)).collect();
+fn gathered(tensor: &Tensor, view: &View) -> Option<Made> {
+    let known = |dims: &[Dim]| dims.iter().map(Dim::known).collect::<Option<Vec<i64>>>();
+    let (shape, strides, first) = (known(&view.ty.shape)?, known(&view.strides)?, view.offset.known()?);
+    let last: i64 = first + shape.iter().zip(&strides).map(|(n, s)| (n - 1) * s).sum::<i64>();
+    let inside = strides.iter().all(|s| *s >= 0) && first >= 0 && last < tensor.len() as i64;
+    if shape.contains(&0) || !inside {
+        return None;
     }
-    let size = tensor.dtype().size();
-    let mut to = Tensor::zeros(tensor.dtype(), shape.iter().map(|&n| n as usize).collect::<Vec<_>>());
-    for (element, place) in to.bytes_mut().chunks_exact_mut(size).zip(places) {
-        element.copy_from_slice(tensor.bytes().get(place as usize * size..)?.get(..size)?);
-    }
-    Some(to)
+    let (tensor, sizes) = (tensor.clone(), shape.iter().map(|&n| n as usize).collect::<Vec<_>>());
+    Some(Made::new(tensor.dtype(), sizes.clone(), move || {
+        let size = tensor.dtype().size();
+        let mut to = Tensor::zeros(tensor.dtype(), sizes.clone());
+        let (&length, outer) = shape.split_last().unwrap_or((&1, &[]));
+        let step = strides.last().copied().unwrap_or(0);
+        let mut lines = vec![first];
+        for (&count, &stride) in outer.iter().zip(&strides) {
+            lines = lines.iter().flat_map(|p| (0..count).map(move |i| p + i * stride)).collect();
+        }
+        for (line, begin) in to.bytes_mut().chunks_exact_mut(length as usize * size).zip(lines) {
+            for (i, element) in (0..).zip(line.chunks_exact_mut(size)) {
+                let place = (begin + i * step) as usize * size;
+                element.copy_from_slice(&tensor.bytes()[place..place + size]);
+            }
+        }
+        to
+    }))
 }

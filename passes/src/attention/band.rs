@@ -49,6 +49,14 @@ fn below(x: Line) -> Option<Band> {
     }
 }
 
+/// The band where a float mask is 0, if it is at most `hidden` elsewhere.
+pub(super) fn band_of_numbers(t: &Tensor, hidden: f64) -> Option<Band> {
+    let numbers = t.to_f64s();
+    let plain = numbers.iter().all(|&x| x == 0.0 || x <= hidden);
+    let seen = || numbers.iter().map(|&x| f64::from(u8::from(x == 0.0)));
+    plain.then(|| of_constant(&Tensor::from_f64s(DType::Bool, t.shape(), seen())))?
+}
+
 fn of_constant(t: &Tensor) -> Option<Band> {
     let [leading @ .., rows, columns] = t.shape() else { return None };
     if leading.iter().any(|&n| n != 1) || *columns == 0 {

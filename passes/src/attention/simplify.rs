@@ -1,6 +1,6 @@
 //! What an attention op can do itself: scales, heads that share keys and values, broadcasting and causal
 //! masks.
-use super::band::{Band, band};
+use super::band::{Band, band, band_of_numbers};
 use super::scores::{HIDDEN, unscaled};
 use crate::Options;
 use crate::pattern::{number, uniform};
@@ -131,6 +131,10 @@ fn mask(g: &mut Graph, a: &mut Attention) -> Option<&'static str> {
         a.operands[3] = g.operand(mask.node, 0);
         return Some("mask_expand");
     }
+    if let Some(inner) = only_leading_ones(g, mask) {
+        a.operands[3] = inner;
+        return Some("mask_reshape");
+    }
     let nothing = if g.ty(mask).dtype.is_float() { 0.0 } else { 1.0 };
     if g.const_value(mask).and_then(uniform) == Some(nothing) {
         a.operands.truncate(3);
@@ -144,6 +148,15 @@ fn mask(g: &mut Graph, a: &mut Attention) -> Option<&'static str> {
     }
     a.operands[3] = as_bool(g, mask, f64::NEG_INFINITY)?.made(g);
     Some("mask_bool")
+}
+
+/// What a reshape puts axes of 1 in front of: masks broadcast without them.
+fn only_leading_ones(g: &Graph, mask: Value) -> Option<Value> {
+    let Op::Reshape { .. } = g.op(mask) else { return None };
+    let inner = g.operand(mask.node, 0);
+    let (wide, own) = (&g.ty(mask).shape, &g.ty(inner).shape);
+    let more = wide.len().checked_sub(own.len())?;
+    (wide[..more].iter().all(|d| *d == Dim::ONE) && wide[more..] == own[..]).then_some(inner)
 }
 
 /// A condition or its opposite.
@@ -177,18 +190,23 @@ fn as_bool(g: &Graph, mask: Value, hidden: f64) -> Option<Condition> {
 /// If the mask hides the keys after the query, what else it hides.
 fn causal(g: &Graph, a: &Attention, mask: Value) -> Option<Option<Value>> {
     let (s, t) = (&g.ty(a.operands[0]).shape[2], &g.ty(a.operands[1]).shape[2]);
-    let is_causal = |v: Value, negated: bool| {
-        let Some(Band { lower, offset }) = band(g, v) else { return false };
+    let is_limit = |found: Option<Band>, v: Value, negated: bool| {
+        let Some(Band { lower, offset }) = found else { return false };
         let size = &g.ty(v).shape;
         let whole = size.len() >= 2
             && equal_dims(g, &size[size.len() - 2], s)
             && equal_dims(g, &size[size.len() - 1], t);
         lower != negated && whole && equal_dims(g, &(offset + s), t)
     };
+    let is_causal = |v: Value, negated: bool| is_limit(band(g, v), v, negated);
     if g.ty(mask).dtype.is_float() {
         // A number that is not `-inf` hides as well where a query sees at least one key.
         let sees = (t - s).provably_ge(0);
-        let c = as_bool(g, mask, if sees { HIDDEN } else { f64::NEG_INFINITY })?;
+        let hidden = if sees { HIDDEN } else { f64::NEG_INFINITY };
+        if let Some(tensor) = g.const_value(mask) {
+            return is_limit(band_of_numbers(tensor, hidden), mask, false).then_some(None);
+        }
+        let c = as_bool(g, mask, hidden)?;
         return is_causal(c.value, c.negated).then_some(None);
     }
     if is_causal(mask, false) {
