@@ -1,84 +1,24 @@
 //! Hostile texts: whatever is parsed gives a graph or an error, whatever is evaluated gives values or an
 //! error. Nothing panics.
+#[path = "../../tests/fuzz/bytes.rs"]
+mod bytes;
+#[path = "../../tests/fuzz/text.rs"]
+mod damage;
+#[path = "../../tests/fuzz/random.rs"]
+#[allow(dead_code)]
+mod random;
+
+use random::Random;
 use sardonyx_ir::{Graph, Type, interp, text, verify};
 use sardonyx_tensor::{DType, Tensor};
 
-/// Seeded numbers (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n.max(1) as u64) as usize
-    }
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.below(from.len())]
-    }
-}
-
-const NUMBERS: &[&str] = &[
-    "0",
-    "1",
-    "2",
-    "3",
-    "-1",
-    "7",
-    "1.5",
-    "-0.0",
-    "inf",
-    "nan",
-    "65536",
-    "2147483648",
-    "4294967296",
-    "9223372036854775807",
-    "-9223372036854775808",
-    "b",
-    "u9",
-    "b*b",
-    "(b + 1) / 2",
-    "1e300",
-    "%m",
-    "%x",
-];
-const PIECES: &[&str] = &[
-    "(", ")", "{", "}", "[", "]", ",", "=", ":", "%", "\"", "\\", "//", "\n", "graph", "return", "require",
-    "==", "const", "rand(1)", "i64", "f32", "bool", "u4", "true", "as", "é", "\u{0}", "-", "%x", "%m",
-    "matmul", "conv",
-];
-
-/// The text with a few changes.
-fn mutated(text: &str, random: &mut Random) -> String {
+/// The text with a change or two.
+fn mutated(text: &str, other: &str, random: &mut Random) -> String {
     let mut text = text.to_string();
     for _ in 0..=random.below(2) {
-        match random.below(4) {
-            // A number becomes another one.
-            0..=1 => {
-                let digits: Vec<usize> =
-                    text.char_indices().filter(|(_, c)| c.is_ascii_digit()).map(|(i, _)| i).collect();
-                let start = digits[random.below(digits.len())];
-                let length = text[start..].find(|c: char| !c.is_ascii_digit()).unwrap_or(1);
-                text.replace_range(start..start + length, random.pick(NUMBERS));
-            }
-            2 => {
-                let at = boundary(&text, random);
-                text.insert_str(at, random.pick(PIECES));
-            }
-            _ => {
-                let (a, b) = (boundary(&text, random), boundary(&text, random));
-                let end = (a.min(b) + 12).min(a.max(b));
-                let end = (end..=text.len()).find(|&i| text.is_char_boundary(i)).unwrap_or(text.len());
-                text.replace_range(a.min(b)..end, "");
-            }
-        }
+        damage::once(&mut text, other, random);
     }
     text
-}
-
-fn boundary(text: &str, random: &mut Random) -> usize {
-    let at = random.below(text.len() + 1);
-    (0..=at).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0)
 }
 
 fn evaluate(g: &Graph) {
@@ -152,11 +92,12 @@ fn mutated_texts_give_errors() {
     for t in &texts {
         text::parse(t).unwrap_or_else(|e| panic!("{e} in\n{t}"));
     }
-    let mut random = Random(0x5ead_0175);
     let rounds: usize = std::env::var("SARDONYX_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(3000);
     let mut parsed = 0;
     for round in 0..rounds {
-        let source = mutated(&texts[round % texts.len()], &mut random);
+        let mut random = Random::new(0x5ead_0175, round as u64);
+        let other = &texts[random.below(texts.len())];
+        let source = mutated(&texts[round % texts.len()], other, &mut random);
         if let Ok(g) = text::parse(&source) {
             parsed += 1;
             let _ = verify::verify(&g);

@@ -1,4 +1,6 @@
 //! Damage to texts: to their words, numbers and lines.
+// A test of the graphs' texts alone uses some of it.
+#![allow(dead_code)]
 use super::bytes;
 use super::random::Random;
 
@@ -25,6 +27,7 @@ const NUMBERS: &[&str] = &[
     "(b + 1) / 2",
     "1e300",
     "%x",
+    "%m",
     "0x7f",
     "",
 ];
@@ -60,6 +63,9 @@ const PIECES: &[&str] = &[
     "\u{0}",
     "-",
     "%x",
+    "%m",
+    "matmul",
+    "conv",
     "body",
     "then (%p: f32[k]) { return %p }",
     "((((((((",
@@ -81,7 +87,8 @@ pub fn damage(text: &str, other: &str, random: &mut Random) -> String {
     text
 }
 
-fn once(text: &mut String, other: &str, random: &mut Random) {
+/// Changes one place.
+pub fn once(text: &mut String, other: &str, random: &mut Random) {
     match random.below(9) {
         0..=2 => {
             if let Some(at) = word(text, |c| c.is_ascii_digit(), random) {
