@@ -22,7 +22,7 @@ enum Kind {
 }
 
 /// The programming platform of a GPU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Platform {
     /// AMD.
     Hip,

@@ -1,8 +1,8 @@
 //! `doctor`: which devices, libraries and toolchains are here, and what is missing for what.
 use super::Outcome;
 use super::common;
-use sardonyx_codegen::target::Platform;
 use sardonyx_codegen::toolchain::gpu::{Clang, Compiler};
+use sardonyx_runtime::Platform;
 use sardonyx_runtime::{Device, DeviceInfo};
 use std::path::Path;
 
@@ -22,14 +22,14 @@ pub(super) fn doctor() -> Outcome {
     let clang = Clang::find().map_or("missing: packages clang-19 and lld-19".into(), |clang| clang.version);
     row("clang", clang, "compiling for all other hip targets");
     row("NVRTC", compiler(Platform::Cuda), "compiling for cuda targets");
-    for platform in [sardonyx_runtime::Platform::Hip, sardonyx_runtime::Platform::Cuda] {
+    for platform in [Platform::Hip, Platform::Cuda] {
         row(&format!("{} devices", platform.name()), devices(platform), "running programs on them");
     }
     println!("{table}");
     Ok(())
 }
 
-fn devices(platform: sardonyx_runtime::Platform) -> String {
+fn devices(platform: Platform) -> String {
     match Device::list(platform) {
         Ok(list) if list.is_empty() => "none".into(),
         Ok(list) => {

@@ -1,23 +1,6 @@
 //! GPUs as data, one table row each.
 
-/// The programming platform of a GPU.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Platform {
-    /// AMD.
-    Hip,
-    /// NVIDIA.
-    Cuda,
-}
-
-impl Platform {
-    /// The name in targets: `hip:gfx942`, `cuda:sm_90`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Platform::Hip => "hip",
-            Platform::Cuda => "cuda",
-        }
-    }
-}
+pub use sardonyx_runtime::Platform;
 
 /// The matrix unit of a GPU.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -5,9 +5,6 @@ use super::{Definition, Infer, Op};
 use crate::types::Type;
 use sardonyx_tensor::{DType, Dim, Tensor};
 
-/// Corners: lower y and x, upper y and x.
-type Corners = [f64; 4];
-
 fn check_scalars(cx: &Infer, dtypes: &[DType]) -> Result<(), String> {
     for (t, &dtype) in cx.operands()[2..].iter().zip(dtypes) {
         if *t != Type::scalar(dtype) {
@@ -34,54 +31,10 @@ pub(super) const NMS: Definition = Definition {
     },
     eval: |op, x, _| {
         attributes!(op, Nms { centers });
-        let [batch, n, _] = *x[0].shape() else { panic!("bug: rank 3") };
-        let classes = x[1].shape()[1];
-        let scores = x[1].to_f64s();
-        let boxes: Vec<Corners> = x[0].to_f64s().chunks_exact(4).map(|b| corners(b, *centers)).collect();
-        let most = usize::try_from(x[2].get_i64(0)).unwrap_or(0);
-        let (iou, least) = (x[3].get_f64(0), x[4].get_f64(0));
-        let mut found = Vec::new();
-        for (b, c) in (0..batch).flat_map(|b| (0..classes).map(move |c| (b, c))) {
-            let scores = &scores[(b * classes + c) * n..][..n];
-            for i in kept(&boxes[b * n..][..n], scores, most, iou, least) {
-                found.extend([b as i64, c as i64, i as i64]);
-            }
-        }
-        Ok(vec![Tensor::from_slice(vec![found.len() / 3, 3], &found)])
+        let (most, iou, threshold) = (x[2].get_i64(0), x[3].get_f64(0), x[4].get_f64(0));
+        Ok(vec![sardonyx_values::suppress(&x[0], &x[1], most, iou, threshold, *centers)])
     },
 };
-
-fn corners(b: &[f64], centers: bool) -> Corners {
-    if centers {
-        [b[1] - b[3] / 2.0, b[0] - b[2] / 2.0, b[1] + b[3] / 2.0, b[0] + b[2] / 2.0]
-    } else {
-        [b[0].min(b[2]), b[1].min(b[3]), b[0].max(b[2]), b[1].max(b[3])]
-    }
-}
-
-/// Boxes by falling score, without those that overlap a better one.
-fn kept(boxes: &[Corners], scores: &[f64], most: usize, iou: f64, least: f64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..boxes.len()).filter(|&i| scores[i] > least).collect();
-    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
-    let mut kept: Vec<usize> = Vec::new();
-    for i in order {
-        if kept.len() >= most {
-            break;
-        }
-        if kept.iter().all(|&k| overlap(&boxes[k], &boxes[i]) <= iou) {
-            kept.push(i);
-        }
-    }
-    kept
-}
-
-/// Intersection over union; 0 for boxes without area.
-fn overlap(a: &Corners, b: &Corners) -> f64 {
-    let side = |d: usize| (a[d + 2].min(b[d + 2]) - a[d].max(b[d])).max(0.0);
-    let area = |c: &Corners| (c[2] - c[0]) * (c[3] - c[1]);
-    let common = side(0) * side(1);
-    if common > 0.0 { common / (area(a) + area(b) - common) } else { 0.0 }
-}
 
 fn infer_regions(cx: &mut Infer, columns: i64, height: i64, width: i64) -> Result<Vec<Type>, String> {
     let (x, rois) = (cx.operand(0), cx.operand(1));
