@@ -1,7 +1,7 @@
 //! A case: one node with its attributes, operands and results, and what ONNX Runtime is expected to do with it.
 use super::build::{self, D, graph, node, opset, value};
 use onnx_protobuf::attribute_proto::AttributeType;
-use onnx_protobuf::{AttributeProto, ModelProto, NodeProto, TensorProto};
+use onnx_protobuf::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
 use sardonyx_ir::interp::sample;
 use sardonyx_tensor::{DType, Tensor};
 use std::fmt::Write;
@@ -12,6 +12,7 @@ pub const MS: &str = "com.microsoft";
 pub const ML: &str = "ai.onnx.ml";
 
 /// An operand of the node.
+#[derive(Clone)]
 enum Slot {
     /// Left out.
     Nothing,
@@ -30,17 +31,27 @@ pub enum Expected {
     Refused(&'static str),
     /// The importer refuses the node with an error that holds these words.
     Unsupported(&'static str),
+    /// All three agree, or ONNX Runtime has no kernel for the node; then reference and CPU agree.
+    Offered,
+    /// Results are random: all three agree on their types and shapes.
+    Random,
 }
 
 /// One node as a model, with seeded inputs.
+#[derive(Clone)]
 pub struct Case {
     pub domain: &'static str,
     pub op: &'static str,
     /// The version of the domain.
-    version: i64,
+    pub version: i64,
+    /// The version of the standard domain.
+    pub opset: i64,
+    /// The last version of the standard domain in which the node has this form and meaning.
+    pub until: i64,
     attributes: Vec<AttributeProto>,
     slots: Vec<Slot>,
     outputs: Vec<Option<DType>>,
+    body: Option<Vec<NodeProto>>,
     oracle: Option<Vec<NodeProto>>,
     words: String,
     pub expected: Expected,
@@ -59,9 +70,12 @@ impl Case {
             domain,
             op,
             version,
+            opset: 21,
+            until: 21,
             attributes: Vec::new(),
             slots: Vec::new(),
             outputs: Vec::new(),
+            body: None,
             oracle: None,
             words: String::new(),
             expected: Expected::Agreement,
@@ -96,10 +110,23 @@ impl Case {
         let a = AttributeProto { floats: floats.to_vec(), ..typed(name, AttributeType::FLOATS) };
         self.attribute(a, brief(floats))
     }
+    pub fn graph(self, name: &str, g: GraphProto) -> Case {
+        self.attribute(build::graph_attribute(name, g), "graph")
+    }
     /// A tensor, as [`tensor`] makes it.
     pub fn tensor(self, a: AttributeProto) -> Case {
         let t = a.t.data_type;
         self.attribute(a, t)
+    }
+    /// Nodes that make `o0`, … from `i0`, … in place of the one; the operator of the case is among them.
+    pub fn body(mut self, nodes: Vec<NodeProto>) -> Case {
+        self.body = Some(nodes);
+        self
+    }
+    /// The same node in a version of the standard domain.
+    pub fn at(mut self, opset: i64) -> Case {
+        self.opset = opset;
+        self
     }
     /// A seeded input.
     pub fn x(self, dtype: DType, shape: &[usize]) -> Case {
@@ -111,7 +138,11 @@ impl Case {
         let seed = self.slots.len() as u64 + 7;
         self.constant(sample(dtype, shape, seed))
     }
+    /// An input; an initializer where ONNX Runtime takes no inputs of the type.
     pub fn input(mut self, t: Tensor) -> Case {
+        if is_hidden(t.dtype()) {
+            return self.constant(t);
+        }
         let _ = write!(self.words, " {}{:?}", t.dtype(), t.shape());
         self.slots.push(Slot::Input(t, Vec::new()));
         self
@@ -160,6 +191,11 @@ impl Case {
         self.oracle = Some(nodes);
         self
     }
+    /// With results that differ from run to run.
+    pub fn random(mut self) -> Case {
+        self.expected = Expected::Random;
+        self
+    }
     pub fn refused(mut self, words: &'static str) -> Case {
         self.expected = Expected::Refused(words);
         self
@@ -176,7 +212,7 @@ impl Case {
 
     /// What the case is called in messages.
     pub fn name(&self) -> String {
-        format!("{}{}", self.op, self.words)
+        format!("{} ({}){}", self.op, self.opset, self.words)
     }
 
     /// The inputs by name.
@@ -190,6 +226,9 @@ impl Case {
 
     /// The model.
     pub fn model(&self) -> ModelProto {
+        if let Some(nodes) = &self.body {
+            return self.around(nodes.clone());
+        }
         let names: Vec<String> = (self.slots.iter().enumerate())
             .map(|(i, s)| if matches!(s, Slot::Nothing) { String::new() } else { format!("i{i}") })
             .collect();
@@ -200,7 +239,15 @@ impl Case {
             (names.iter().map(String::as_str).collect(), results.iter().map(String::as_str).collect());
         let mut node = node(self.op, &ins, &outs, self.attributes.clone());
         node.domain = self.domain.into();
-        self.around(vec![node])
+        let mut nodes = vec![node];
+        for (i, _) in self.outputs.iter().enumerate().filter(|(_, o)| o.is_some_and(is_hidden)) {
+            nodes[0].output[i] = format!("hidden{i}");
+            let to = vec![build::int("to", number(DType::F32).into())];
+            let mut cast = build::node("Cast", &[&format!("hidden{i}")], &[&format!("o{i}")], to);
+            cast.name.push_str("_seen");
+            nodes.push(cast);
+        }
+        self.around(nodes)
     }
 
     /// Whether ONNX Runtime runs other nodes.
@@ -231,18 +278,24 @@ impl Case {
             }
         }
         let result = |(i, o): (usize, &Option<DType>)| {
-            let mut v = value(&format!("o{i}"), number((*o)?), &[]);
+            let seen = if is_hidden((*o)?) { DType::F32 } else { (*o)? };
+            let mut v = value(&format!("o{i}"), number(seen), &[]);
             if let Some(onnx_protobuf::type_proto::Value::TensorType(t)) = &mut v.type_.as_mut()?.value {
                 t.shape = None.into();
             }
             Some(v)
         };
         let outputs = self.outputs.iter().enumerate().filter_map(result).collect();
-        let mut model = build::model(graph(nodes, inputs, outputs, constants), 21);
+        let mut model = build::model(graph(nodes, inputs, outputs, constants), self.opset);
         model.opset_import.push(opset(MS, 1));
         model.opset_import.push(opset(ML, if self.domain == ML { self.version } else { 5 }));
         model
     }
+}
+
+/// Whether tensors of this type cannot be given to ONNX Runtime or read from it: results are cast to singles.
+fn is_hidden(dtype: DType) -> bool {
+    dtype.is_float() && dtype.bits() <= 8 || dtype.bits() == 4
 }
 
 /// A node of ONNX Runtime's domain.
@@ -301,6 +354,7 @@ pub fn number(dtype: DType) -> i32 {
         DType::U64 => 13,
         DType::BF16 => 16,
         DType::F8E4M3FN => 17,
+        DType::F8E5M2 => 19,
         DType::U4 => 21,
         DType::I4 => 22,
         DType::F4E2M1 => 23,

@@ -53,7 +53,7 @@ fn cast_to(cx: &mut Context, x: Value, to: DType) -> Built {
 }
 
 /// Into an eight-bit float, where what is too large becomes infinite, or NaN where there is no infinity.
-fn cast_unsaturated(cx: &mut Context, x: Value, to: DType) -> Built {
+pub(super) fn cast_unsaturated(cx: &mut Context, x: Value, to: DType) -> Built {
     // From here on a number rounds away from the greatest finite one.
     let (limit, and_limit) = match to {
         DType::F8E4M3FN => (464.0, false),

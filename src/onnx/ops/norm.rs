@@ -72,14 +72,28 @@ fn batch(cx: &mut Context) -> Built<Vec<Value>> {
     if operands.len() != 5 {
         return invalid(format!("{} operands", operands.len()));
     }
-    if cx.opset < 9 && !cx.flag("spatial", true)? {
-        return unsupported("spatial = 0");
-    }
     let epsilon = cx.float("epsilon", 1e-5)?;
+    if cx.opset < 9 && !cx.flag("spatial", true)? {
+        return Ok(vec![batch_by_element(cx, &operands, epsilon)?]);
+    }
     if !(cx.flag("training_mode", false)? || cx.opset < 14 && cx.wants(1)) {
         return Ok(vec![cx.add(Op::BatchNorm { epsilon }, &operands)?]);
     }
     batch_training(cx, &operands, epsilon)
+}
+
+/// Before opset 9: each element of a batch has statistics of its own.
+fn batch_by_element(cx: &mut Context, operands: &[Value], epsilon: f64) -> Built {
+    let &[x, scale, bias, mean, var] = operands else { return invalid("five operands") };
+    if cx.wants(1) {
+        return unsupported("training with spatial = 0");
+    }
+    let spread = cx.plus_number(var, epsilon)?;
+    let factor = cx.add(Op::Rsqrt {}, &[spread])?;
+    let away = cx.minus(x, mean)?;
+    let factor = cx.times(factor, scale)?;
+    let scaled = cx.times(away, factor)?;
+    cx.plus(scaled, bias)
 }
 
 /// Normalizes by the batch's own statistics, which also move the running ones.

@@ -1,6 +1,7 @@
 //! Quantization, and integer matrix products and convolutions.
 use super::super::context::{Built, Context};
-use super::super::error::{invalid, unsupported};
+use super::super::error::invalid;
+use super::cast::cast_unsaturated;
 use super::conv::convolved;
 use super::math::matmul;
 use super::{Row, many, one};
@@ -55,9 +56,6 @@ pub(super) fn quantize(cx: &mut Context) -> Built {
         (Some(z), _) => cx.dtype(z),
         (None, to) => to.unwrap_or(DType::U8),
     };
-    if to.is_float() && !cx.flag("saturate", true)? {
-        return unsupported("saturate = 0");
-    }
     let scale = spread(cx, x, scale, axis, block)?;
     let zero = match zero {
         Some(z) => Some(spread(cx, x, z, axis, block)?),
@@ -70,30 +68,36 @@ pub(super) fn quantize(cx: &mut Context) -> Built {
         (None, _, b) => cx.cast(x, b)?,
     };
     let scale = cx.cast(scale, cx.dtype(x))?;
+    if to.is_float() && !cx.flag("saturate", true)? {
+        let ratio = cx.over(x, scale)?;
+        let moved = moved(cx, ratio, zero)?;
+        return cast_unsaturated(cx, moved, to);
+    }
     quantized(cx, x, scale, zero, to)
+}
+
+/// `x + zero` in the type of `x`.
+fn moved(cx: &mut Context, x: Value, zero: Option<Value>) -> Built {
+    match zero {
+        Some(z) if !is_zero(cx, z) => {
+            let z = cx.cast(z, cx.dtype(x))?;
+            cx.plus(x, z)
+        }
+        _ => Ok(x),
+    }
 }
 
 /// `saturate(round(x / scale) + zero)`; halves are computed as singles, which hold every zero point.
 pub(super) fn quantized(cx: &mut Context, x: Value, scale: Value, zero: Option<Value>, to: DType) -> Built {
     let ratio = cx.over(x, scale)?;
     if to.is_float() {
-        let zero = match zero {
-            Some(z) if !is_zero(cx, z) => Some(cx.cast(z, cx.dtype(ratio))?),
-            _ => None,
-        };
-        let moved = zero.map_or(Ok(ratio), |z| cx.plus(ratio, z))?;
+        let moved = moved(cx, ratio, zero)?;
         return cx.cast(moved, to);
     }
     let ratio =
         if matches!(cx.dtype(ratio), DType::F16 | DType::BF16) { cx.cast(ratio, DType::F32)? } else { ratio };
     let whole = cx.round(ratio)?;
-    let moved = match zero {
-        Some(z) if !is_zero(cx, z) => {
-            let z = cx.cast(z, cx.dtype(whole))?;
-            cx.plus(whole, z)?
-        }
-        _ => whole,
-    };
+    let moved = moved(cx, whole, zero)?;
     let (min, max) = to.int_range();
     let clipped = cx.add(Op::Clip { min: min as f64, max: max as f64 }, &[moved])?;
     cx.cast(clipped, to)

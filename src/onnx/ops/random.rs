@@ -103,7 +103,8 @@ fn multinomial(cx: &mut Context) -> Built {
     cx.cast(class, to)
 }
 
-/// In inference the identity, and a mask that is all true. In training some elements become zero.
+/// In inference the identity, and a mask that is all true; before opset 12 the mask says nothing, which ONNX
+/// Runtime writes as zeros. In training some elements become zero.
 fn dropout(cx: &mut Context) -> Built<Vec<Value>> {
     let x = cx.operand(0)?;
     let (ratio, training) = (cx.operand_if(1)?, cx.operand_if(2)?);
@@ -118,7 +119,7 @@ fn dropout(cx: &mut Context) -> Built<Vec<Value>> {
     let mut results = vec![x];
     if cx.wants(1) {
         let dtype = if cx.opset < 10 { cx.dtype(x) } else { DType::Bool };
-        let on = cx.scalar(dtype, 1.0);
+        let on = cx.scalar(dtype, if cx.opset < 12 { 0.0 } else { 1.0 });
         let shape = cx.shape(x);
         results.push(cx.expand(on, shape)?);
     }

@@ -50,25 +50,35 @@ fn scales(cx: &Context, operand: usize) -> Built<Option<Wanted>> {
     }))
 }
 
-/// Before opset 11: scales only, coordinates `out / scale`, nearest rounds down.
+/// Before opset 11: scales only, coordinates `out / scale`; nearest rounds down along axes that grow, and up
+/// along those that shrink.
 fn upsample(cx: &mut Context, operand: usize) -> Built {
-    let x = cx.operand(0)?;
+    let mut x = cx.operand(0)?;
     let wanted = scales(cx, operand)?.ok_or("scales are missing")?;
     let mode = interpolation(&cx.string("mode", "nearest")?)?;
     let axes: Vec<usize> = (0..cx.rank(x)).collect();
-    let op = Op::Resize {
+    let op = |nearest| Op::Resize {
         sizes: Vec::new(),
         scales: Vec::new(),
         mode,
         coordinates: Coordinates::Asymmetric,
-        nearest: Nearest::Floor,
+        nearest,
         cubic_coeff: -0.75,
         exclude_outside: false,
         antialias: false,
         extrapolation: 0.0,
         roi: Vec::new(),
     };
-    resized(cx, x, &axes, wanted, Region::Known(Vec::new()), op)
+    let whole = || Region::Known(Vec::new());
+    let wanted = match wanted {
+        Wanted::Scales(scales) if mode == Interpolation::Nearest => {
+            let fewer = scales.iter().map(|s| s.min(1.0)).collect();
+            x = resized(cx, x, &axes, Wanted::Scales(fewer), whole(), op(Nearest::Ceil))?;
+            Wanted::Scales(scales.iter().map(|s| s.max(1.0)).collect())
+        }
+        wanted => wanted,
+    };
+    resized(cx, x, &axes, wanted, whole(), op(Nearest::Floor))
 }
 
 fn resize(cx: &mut Context) -> Built {
