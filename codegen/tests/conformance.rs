@@ -10,6 +10,9 @@ use sardonyx_ir::ops::TABLE;
 use sardonyx_ir::{interp, text};
 use sardonyx_runtime::{Device, Program, Session};
 use sardonyx_tensor::DType;
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The device that programs run on, the CPU or what `SARDONYX_DEVICE` names (`cuda:0`), and its target.
 fn device() -> (Device, String) {
@@ -67,6 +70,15 @@ fn check(case: &Case) -> Vec<String> {
     wrong
 }
 
+/// The same, where a panic is a difference too.
+fn check_safely(case: &Case) -> Vec<String> {
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(case)));
+    result.unwrap_or_else(|e| {
+        let text = e.downcast_ref::<String>().cloned();
+        vec![format!("{}: panic: {}", case.name, text.unwrap_or_default())]
+    })
+}
+
 fn report(wrong: Vec<String>) {
     assert!(wrong.is_empty(), "{} failures:\n{}", wrong.len(), wrong.join("\n"));
 }
@@ -83,11 +95,7 @@ fn graphs() {
     }
     let mut wrong = Vec::new();
     for case in cases::chosen() {
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&case)));
-        wrong.extend(result.unwrap_or_else(|e| {
-            let text = e.downcast_ref::<String>().cloned();
-            vec![format!("{}: panic: {}", case.name, text.unwrap_or_default())]
-        }));
+        wrong.extend(check_safely(&case));
     }
     report(wrong);
 }
@@ -122,22 +130,29 @@ fn pointwise_ops_on_every_type() {
             sources.push((format!("{} {dtype}", row.name()), all));
         }
     }
-    let mut wrong = Vec::new();
-    for (name, sources) in sources {
-        for source in sources {
-            // Types that the op does not take are refused when the graph is read.
-            let Ok(graph) = text::parse(&source) else { continue };
-            // Less than a vector along the last axis, and vectors alone.
-            let sizes = vec![bindings("b=5,n=7"), bindings("b=2,n=32")];
-            let case = Case { name: name.clone(), graph, sizes, tolerance: None };
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&case)));
-            wrong.extend(result.unwrap_or_else(|e| {
-                let text = e.downcast_ref::<String>().cloned();
-                vec![format!("{name}: panic: {}", text.unwrap_or_default())]
-            }));
+    // Most of the time goes into compiling, on all cores.
+    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some((name, sources)) = sources.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let found: Vec<String> =
+                sources.iter().flat_map(|source| check_pointwise(name, source)).collect();
+            wrong.lock().unwrap().extend(found);
         }
-    }
-    report(wrong);
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        (0..threads).for_each(|_| drop(scope.spawn(work)));
+    });
+    report(wrong.into_inner().unwrap());
+}
+
+/// What differs for an op on a type, if it takes that type.
+fn check_pointwise(name: &str, source: &str) -> Vec<String> {
+    // Types that the op does not take are refused when the graph is read.
+    let Ok(graph) = text::parse(source) else { return Vec::new() };
+    // Less than a vector along the last axis, and vectors alone.
+    let sizes = vec![bindings("b=5,n=7"), bindings("b=2,n=32")];
+    check_safely(&Case { name: name.into(), graph, sizes, tolerance: None })
 }
 
 #[cfg(feature = "cpu")]
