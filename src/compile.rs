@@ -117,6 +117,7 @@ fn pass_options(options: &Options, explain: Option<String>) -> sardonyx_passes::
         trace: Trace::new(options.stop_after, explain),
         dtype: options.dtype,
         narrowed: options.narrowed,
+        channels: options.targets.iter().all(|target| !target.starts_with("cpu")),
     }
 }
 

@@ -7,6 +7,19 @@ struct __attribute__((aligned(count * sizeof(T)))) Elements {
     T at[count];
 };
 
+// Blocks of a cluster compute the same tile, each a part of the sums.
+#if !defined(CLUSTER)
+#define CLUSTER 1
+#endif
+// The part of this block: so many steps of all, and the first.
+struct Share {
+    int begin, steps;
+    INLINE Share(i64_t all) {
+        const i64_t member = block_index() % CLUSTER;
+        begin = (int)(all * member / CLUSTER), steps = (int)(all * (member + 1) / CLUSTER) - begin;
+    }
+};
+
 // Results of a wave in shared memory: 16 lines, `width` wide. `packet` neighbours leave at once, those of a line or,
 // `down`, those of a column.
 template <int width, int packet, bool down>

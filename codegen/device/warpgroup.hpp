@@ -178,6 +178,38 @@ INLINE void multiply_tiles(Sums<N>& sums, const T* a, int row, const T* b, int t
 #endif
 }
 
+// What blocks of a cluster do together: they meet, and read `count` floats, `apart` from each other, of what another
+// has at the same place of its shared memory.
+#if CLUSTER > 1 && defined(WARPGROUP_MMA)
+#undef BLOCK_KERNEL
+#define BLOCK_KERNEL(threads) \
+    extern "C" __global__ void __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(threads, 1)
+INLINE void cluster_barrier() {
+    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+template <int count, int apart>
+INLINE void read_member(float* to, const float* at, int member) {
+    u32_t from;
+    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(from) : "r"(shared_address(at)), "r"(member));
+    if constexpr (apart == 1 && count % 4 == 0) {
+#pragma unroll
+        for (int i = 0; i < count; i += 4)
+            asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
+                         : "=f"(to[i]), "=f"(to[i + 1]), "=f"(to[i + 2]), "=f"(to[i + 3]) : "r"(from + i * 4) : "memory");
+    } else {
+#pragma unroll
+        for (int i = 0; i < count; ++i)
+            asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(to[i]) : "r"(from + i * apart * 4) : "memory");
+    }
+}
+#elif CLUSTER > 1
+template <int count, int apart>
+INLINE void read_member(float* to, const float* at, int member) {
+    const float* const from = (const float*)member_memory(at, member);
+    for (int i = 0; i < count; ++i) to[i] = from[i * apart];
+}
+#endif
+
 // A tile of M by N results, K elements of the sums a stage, on `groups` warpgroups that take rows of it, as `Product`.
 template <typename Element, int M, int N, int K, int groups, bool a_along, bool b_along, typename TileA,
           typename TileB>
@@ -205,10 +237,9 @@ struct WarpgroupProduct {
             b.load(to + TileA::elements);
             a.next(), b.next();
         };
-        // Beyond the last step, zeros are copied.
 #pragma unroll
         for (int s = 0; s < ahead; ++s) {
-            load_stage(memory + s * stage);
+            if (s < steps) load_stage(memory + s * stage);
             commit();
         }
         int at = 0, to = ahead;
@@ -232,14 +263,15 @@ struct WarpgroupProduct {
             to = to + 1 == stages ? 0 : to + 1;
         }
         finish_products<0>();
-        // Of few steps, zeros may still be on their way.
-        arrive<0>();
     }
 
     // Calls `store(row, column, first, apart)` for all packets of results, in strips of 64 columns; the last products of
     // others may still read the stages.
     template <int packet, bool down, typename F>
     INLINE void leave(void* memory, const F& store) {
+#if CLUSTER > 1
+        return leave_together<packet, down>((float*)memory, store);
+#endif
         typedef Strip<64, packet, down> Room;
         const int lane = thread % SARDONYX_WAVE, first = member / SARDONYX_WAVE * 16;
         float* const strip = (float*)memory + thread / SARDONYX_WAVE * Room::elements;
@@ -261,6 +293,45 @@ struct WarpgroupProduct {
             }
         }
     }
+#if CLUSTER > 1
+    // The same of sums that the blocks of a cluster share: each shows its own to the others, and adds up a part of
+    // the results, those of the first block first.
+    template <int packet, bool down, typename F>
+    INLINE void leave_together(float* all, const F& store) {
+        constexpr int packets = M * N / packet, across = (down ? M : N) / packet;
+        static_assert(packets % CLUSTER == 0, "blocks share the results");
+        barrier();
+#pragma unroll
+        for (int i = 0; i < rows; ++i) {
+            settle(sums[i]);
+#pragma unroll
+            for (int v = 0; v < N / 2; ++v)
+                all[(row + i * 64 + Sums<N>::row(member, v)) * whole_line + Sums<N>::column(member, v)] = sums[i].v[v];
+        }
+        cluster_barrier();
+        const int first = (int)(block_index() % CLUSTER) * (packets / CLUSTER);
+        for (int p = thread; p < packets / CLUSTER; p += groups * WARPGROUP) {
+            const int at = first + p, y = down ? at % across * packet : at / across,
+                      x = down ? at / across : at % across * packet;
+            float whole[packet];
+#pragma unroll
+            for (int l = 0; l < packet; ++l) whole[l] = 0;
+#pragma unroll
+            for (int other = 0; other < CLUSTER; ++other) {
+                float part[packet];
+                read_member<packet, down ? whole_line : 1>(part, all + y * whole_line + x, other);
+#pragma unroll
+                for (int l = 0; l < packet; ++l) whole[l] += part[l];
+            }
+            store(y, x, whole, 1);
+        }
+        // Until the others have read it, this block's memory stays.
+        cluster_barrier();
+    }
+#endif
+    // Floats from a line to the next where a tile's sums are shown to a cluster.
+    static constexpr int whole_line = N + 8;
     // Bytes that `leave` needs.
-    static constexpr int leave_bytes = groups * 4 * Strip<64, 1, false>::elements * 4;
+    static constexpr int leave_bytes =
+        CLUSTER > 1 ? M * whole_line * 4 : groups * 4 * Strip<64, 1, false>::elements * 4;
 };

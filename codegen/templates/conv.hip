@@ -38,8 +38,8 @@ typedef Product<Element, BLOCK_M, BLOCK_N, BLOCK_K, WAVES_M, WAVES_N, WAVES_K, C
 #endif
 
 struct Weights : TileW::Walk {
-    INLINE Weights(const Element* w, i64_t channel, int thread)
-        : TileW::Walk(w, DEPTH, channel, 0, OUT, DEPTH, thread) {}
+    INLINE Weights(const Element* w, i64_t channel, int begin, int thread)
+        : TileW::Walk(w, DEPTH, channel, begin, OUT, DEPTH, thread) {}
     INLINE void next() { this->next_elements(); }
 };
 
@@ -76,13 +76,14 @@ struct ByChannels {
     const Element* from[TileX::packets];
     u32_t inside;
     int to, k, channel;
-    INLINE ByChannels(const Element* first_x, const Field& field, i64_t first, int thread) : x(first_x), f(field) {
-        const int i = thread / TileX::across;
-        k = channel = thread % TileX::across * X_VECTOR;
-        to = BLOCK_M >= TileX::apart || i < BLOCK_M ? TileX::at(i, k) : -1;
+    INLINE ByChannels(const Element* first_x, const Field& field, i64_t first, int begin, int thread)
+        : x(first_x), f(field) {
+        const int i = thread / TileX::across, j = thread % TileX::across * X_VECTOR;
+        k = begin + j, channel = begin % IN + j;
+        to = BLOCK_M >= TileX::apart || i < BLOCK_M ? TileX::at(i, j) : -1;
 #pragma unroll
         for (int p = 0; p < TileX::packets; ++p) pixels[p] = Pixel(f, first + i + p * TileX::apart);
-        if (whole) look_through(0);
+        if (whole) look_through(begin / IN);
     }
     INLINE void look_through(int tap) {
         inside = 0;
@@ -121,9 +122,10 @@ struct ByPixels {
     const Field& f;
     Pixel pixel;
     int to, k;
-    INLINE ByPixels(const Element* from, const Field& field, i64_t first, int thread) : x(from), f(field) {
-        k = thread / TileX::across;
-        to = BLOCK_K >= TileX::apart || k < BLOCK_K ? TileX::at(k, thread % TileX::across) : -1;
+    INLINE ByPixels(const Element* from, const Field& field, i64_t first, int begin, int thread) : x(from), f(field) {
+        const int i = thread / TileX::across;
+        k = begin + i;
+        to = BLOCK_K >= TileX::apart || i < BLOCK_K ? TileX::at(i, thread % TileX::across) : -1;
         pixel = Pixel(f, first + thread % TileX::across);
     }
     INLINE void load(Element* tile) const {
@@ -163,12 +165,14 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(CONV_PARAMETERS) {
     const int thread = (int)thread_index(), tiles_n = (OUT + BLOCK_N - 1) / BLOCK_N;
     const int tiles_m = (int)((pixels + BLOCK_M - 1) / BLOCK_M);
     // Blocks that run together share pixels, and the weights stay in the cache.
-    const int block = (int)block_index(), z = block / (tiles_m * tiles_n), tile = block % (tiles_m * tiles_n);
+    const int block = (int)block_index() / CLUSTER, z = block / (tiles_m * tiles_n), tile = block % (tiles_m * tiles_n);
     const i64_t row = (i64_t)(tile / tiles_n) * BLOCK_M, column = (i64_t)(tile % tiles_n) * BLOCK_N;
-    Gathered<CHANNELS>::Walk x(CONV_FIRST + z * IN * f.channel, f, row, thread);
-    Weights w(CONV_SECOND + (i64_t)z * OUT * DEPTH, column, thread);
+    const Share share((DEPTH + BLOCK_K - 1) / BLOCK_K);
+    const int begin = share.begin * BLOCK_K;
+    Gathered<CHANNELS>::Walk x(CONV_FIRST + z * IN * f.channel, f, row, begin, thread);
+    Weights w(CONV_SECOND + (i64_t)z * OUT * DEPTH, column, begin, thread);
     Block sums(thread);
-    sums.run<STAGES>((Element*)memory, x, w, (DEPTH + BLOCK_K - 1) / BLOCK_K);
+    sums.run<STAGES>((Element*)memory, x, w, share.steps);
     sums.leave<PACKET, DOWN>(memory, [&](int y, int x, const float* from, int apart) INLINED {
         const i64_t i = row + y, j = column + x;
         if (i < pixels && j < OUT) CONV_EPILOGUE(z, i, j, from, apart);

@@ -37,8 +37,8 @@ typedef Product<Element, BLOCK_M, BLOCK_N, BLOCK_K, WAVES_M, WAVES_N, WAVES_K, A
 // The tiles of an operand in the order of the sum.
 template <typename Tile, bool along>
 struct Along : Tile::Walk {
-    INLINE Along(const Element* matrix, i64_t pitch, i64_t outer, i64_t outer_end, i64_t depth, int thread)
-        : Tile::Walk(matrix, pitch, along ? outer : 0, along ? 0 : outer, along ? outer_end : depth,
+    INLINE Along(const Element* matrix, i64_t pitch, i64_t outer, i64_t outer_end, i64_t begin, i64_t depth, int thread)
+        : Tile::Walk(matrix, pitch, along ? outer : begin, along ? begin : outer, along ? outer_end : depth,
                      along ? depth : outer_end, thread) {}
     INLINE void next() { along ? this->next_elements() : this->next_lines(); }
 };
@@ -50,15 +50,17 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(GEMM_PARAMETERS) {
     const int thread = (int)thread_index();
     // Blocks go down 8 tiles before they move right, so that those that run together share operands.
     const int tiles_m = (int)((M + BLOCK_M - 1) / BLOCK_M), tiles_n = (int)((N + BLOCK_N - 1) / BLOCK_N);
-    const int block = (int)block_index(), z = block / (tiles_m * tiles_n), tile = block % (tiles_m * tiles_n);
+    const int block = (int)block_index() / CLUSTER, z = block / (tiles_m * tiles_n), tile = block % (tiles_m * tiles_n);
     const int band = tile / (8 * tiles_n) * 8, height = tiles_m - band < 8 ? tiles_m - band : 8;
     const i64_t row = (i64_t)(band + tile % (8 * tiles_n) % height) * BLOCK_M;
     const i64_t column = (i64_t)(tile % (8 * tiles_n) / height) * BLOCK_N;
 
-    Along<TileA, A_ALONG> a(GEMM_FIRST + GEMM_A(z), A_PITCH, row, M, K, thread);
-    Along<TileB, B_ALONG> b(GEMM_SECOND + GEMM_B(z), B_PITCH, column, N, K, thread);
+    const Share share((K + BLOCK_K - 1) / BLOCK_K);
+    const i64_t begin = (i64_t)share.begin * BLOCK_K;
+    Along<TileA, A_ALONG> a(GEMM_FIRST + GEMM_A(z), A_PITCH, row, M, begin, K, thread);
+    Along<TileB, B_ALONG> b(GEMM_SECOND + GEMM_B(z), B_PITCH, column, N, begin, K, thread);
     Block sums(thread);
-    sums.run<STAGES>((Element*)memory, a, b, (int)((K + BLOCK_K - 1) / BLOCK_K));
+    sums.run<STAGES>((Element*)memory, a, b, share.steps);
     sums.leave<PACKET, DOWN>(memory, [&](int y, int x, const float* from, int apart) INLINED {
         const i64_t i = row + y, j = column + x;
         if (i < M && j < N) GEMM_EPILOGUE(z, i, j, from, apart);

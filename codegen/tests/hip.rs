@@ -244,7 +244,7 @@ fn kernels_equal_the_reference() {
 }
 
 /// Convolutions that are large enough for warpgroups, of images with their channels side by side.
-const LARGE: &str = "graph(%x: f16[3,56,56,64], %w: f16[128,64,2,2], %v: f16[128], %y: f16[3,56,56,8], %u: f16[128,8,3,3]) {
+const LARGE: &str = "graph(%x: f16[3,56,56,64], %w: f16[128,64,2,2], %v: f16[128], %y: f16[3,56,56,8], %u: f16[128,8,3,3], %t: f16[72,64,5,5], %s: f16[72], %z: f16[3,56,62,4], %r: f16[72,4,7,8]) {
   %turned = transpose(%x) {perm=[0, 3, 1, 2]}
   %0 = fused(%turned, %w, %v) : f16[3,128,57,57] body (%p0: f16[3,64,56,56], %p1: f16[128,64,2,2], %p2: f16[128]) {
     %1 = conv(%p0, %p1, %p2) {strides=[1, 1], pads=[1, 1, 1, 1], dilations=[1, 1]}
@@ -253,7 +253,14 @@ const LARGE: &str = "graph(%x: f16[3,56,56,64], %w: f16[128,64,2,2], %v: f16[128
   }
   %also = transpose(%y) {perm=[0, 3, 1, 2]}
   %1 = conv(%also, %u) {strides=[1, 1], pads=[1, 1, 1, 1], dilations=[1, 1]}
-  return %0, %1
+  %2 = fused(%turned, %t, %s) : f16[3,72,7,7] body (%p0: f16[3,64,56,56], %p1: f16[72,64,5,5], %p2: f16[72]) {
+    %1 = conv(%p0, %p1, %p2) {strides=[8, 8], pads=[2, 2, 2, 2], dilations=[1, 1]}
+    %2 = relu(%1)
+    return %2
+  }
+  %runs = transpose(%z) {perm=[0, 3, 1, 2]}
+  %3 = conv(%runs, %r, %s) {strides=[2, 2], pads=[3, 0, 3, 0], dilations=[1, 1]}
+  return %0, %1, %2, %3
 }";
 
 #[test]
@@ -267,7 +274,9 @@ fn convolutions_of_warpgroups_equal_the_reference() {
     let all = [lowered(&case, target)];
     let (units, which) = units(&all);
     let wide = |unit: &&Unit| hip::text(unit, target).contains("#define WARPGROUPS");
-    assert_eq!(units.iter().filter(wide).count(), 2);
+    assert_eq!(units.iter().filter(wide).count(), 4);
+    let shared = |unit: &&Unit| hip::text(unit, target).contains("#define CLUSTER 8\n");
+    assert_eq!(units.iter().filter(shared).count(), 1);
     let directory = directory("hip-warpgroups");
     let loaded = host::load(&units, target, &directory);
     let (_, wrong) = check(&case, &all[0], &loaded, &units, &which[0], false);

@@ -226,10 +226,22 @@ const LARGE: &[(&str, Case)] = &[
     ("narrow", Case { batch: 22, m: 200, n: 200, k: 264, a: Columns, b: Columns, gap: 8, ..PLAIN }),
 ];
 
+/// Products of long sums, which so many blocks share.
+const SHARED: &[(&str, Case, i64)] = &[
+    ("odd", Case { m: 33, n: 17, k: 1544, b: Columns, out: DType::F32, ..PLAIN }, 8),
+    ("batches", Case { batch: 3, m: 72, n: 72, k: 1000, a: Columns, dtype: DType::BF16, gap: 8, ..PLAIN }, 4),
+    ("open", Case { m: 70, n: 136, k: 440, symbolic: true, ..PLAIN }, 2),
+];
+
 #[test]
 fn products_of_warpgroups_are_right_on_the_host() {
     for (name, case) in LARGE {
         assert!(case.template("cuda:sm_90").source.contains("multiply_tiles"), "{name}");
+        on_host(name, "cuda:sm_90", case);
+    }
+    for (name, case, blocks) in SHARED {
+        let expected = format!("#define CLUSTER {blocks}\n");
+        assert!(case.template("cuda:sm_90").source.starts_with(&expected), "{name}");
         on_host(name, "cuda:sm_90", case);
     }
 }
@@ -243,7 +255,8 @@ fn nvrtc() -> Compiler {
 #[test]
 fn products_of_warpgroups_compile() {
     let (compiler, gpu) = (nvrtc(), GpuSpec::named("cuda:sm_90").unwrap());
-    for (name, case) in LARGE {
+    let shared = SHARED.iter().map(|(name, case, _)| (name, case));
+    for (name, case) in LARGE.iter().map(|(name, case)| (name, case)).chain(shared) {
         let text = hip::text(&Unit::Template(case.template("cuda:sm_90")), gpu);
         compiler.compile(gpu, name, &text).unwrap();
     }

@@ -8,6 +8,7 @@
 mod activations;
 mod algebra;
 mod attention;
+mod channels;
 mod common;
 mod convolution;
 mod dims;
@@ -35,6 +36,8 @@ pub struct Options {
     pub dtype: Option<DType>,
     /// At how many nodes it does so at most, the first ones; at all if none.
     pub narrowed: Option<usize>,
+    /// Whether images of few channels are filled up for GPUs, by [`pass`] `channels`.
+    pub channels: bool,
 }
 
 /// A pass.
@@ -116,6 +119,12 @@ pub static PASSES: &[Pass] = &[
         about: "puts half precision in place of f32, if that is asked for",
         run: precision::run,
         rules: || precision::NAMES.to_vec(),
+    },
+    Pass {
+        name: "channels",
+        about: "fills up the channels of images that have few, for GPUs",
+        run: channels::run,
+        rules: || channels::rules().names().collect(),
     },
     Pass {
         name: "group",

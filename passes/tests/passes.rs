@@ -5,6 +5,7 @@
 //! // tolerance: 1e-4             largest difference of a value, relative to 1 + |value|; 1e-5 if not given
 //! // sizes: b=2,5                the two values of a symbol, where any two will not do
 //! // dtype: f16                  what is put in place of f32
+//! // channels                    images of few channels are filled up
 //! // same                        the graph does not change
 //! ```
 //! For each: the text form round-trips, the verifier accepts the graph before and after, reference values on
@@ -23,6 +24,7 @@ struct Case {
     tolerance: f64,
     sizes: BTreeMap<String, [i64; 2]>,
     dtype: Option<DType>,
+    channels: bool,
     same: bool,
     graph: Graph,
 }
@@ -31,7 +33,7 @@ fn read(path: &Path) -> Case {
     let source = std::fs::read_to_string(path).unwrap();
     let graph = text::parse(&source).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let sizes = BTreeMap::new();
-    let mut case = Case { passes: vec![], tolerance: 1e-5, sizes, dtype: None, same: false, graph };
+    let mut case = Case { passes: vec![], tolerance: 1e-5, sizes, dtype: None, channels: false, same: false, graph };
     for line in source.lines().map_while(|l| l.strip_prefix("// ")) {
         match line.split_once(": ") {
             Some(("passes", names)) => case.passes = names.split(", ").map(str::to_string).collect(),
@@ -45,6 +47,7 @@ fn read(path: &Path) -> Case {
                 }
             }
             _ if line == "same" => case.same = true,
+            _ if line == "channels" => case.channels = true,
             _ => {}
         }
     }
@@ -92,7 +95,7 @@ fn assert_close(before: &[Tensor], after: &[Tensor], tolerance: f64) {
 
 /// Runs the passes of a case; the rules that applied, in order.
 fn run(case: &Case, g: &mut Graph) -> Vec<&'static str> {
-    let options = Options { dtype: case.dtype, ..Options::default() };
+    let options = Options { dtype: case.dtype, channels: case.channels, ..Options::default() };
     let mut driver = Driver::new(&options);
     for name in &case.passes {
         driver.run(pass(name).unwrap_or_else(|| panic!("no pass {name}")), g);

@@ -78,6 +78,29 @@ impl Conv {
         })
     }
 
+    /// The same with the taps of a row as channels of one tap, where they are one run of memory inside of the image and
+    /// of the weights.
+    pub fn by_runs(&self) -> Conv {
+        let mut conv = self.clone();
+        let (Operand::Strided(w), Some(last)) = (&mut conv.w, self.kernel.len().checked_sub(1)) else {
+            return conv;
+        };
+        let (taps, step, inner) = (self.kernel[last], self.strides[last], self.in_channels);
+        let inside = match (self.input[last].known(), self.output[last].known()) {
+            (Some(input), Some(output)) => (output - 1) * step + taps <= input,
+            _ => false,
+        };
+        let run = |strides: &[Dim], channel: usize| {
+            strides[channel] == 1 && strides.last().is_some_and(|tap| *tap == inner)
+        };
+        let plain = !self.transposed && self.groups == 1 && self.pads[last] == 0 && self.dilations[last] == 1;
+        if plain && inside && taps > 1 && run(&self.x.strides, 1) && run(&w.strides, 2) {
+            conv.in_channels = inner * taps;
+            conv.kernel[last] = 1;
+        }
+        conv
+    }
+
     /// An access over group, image, pixel, channel without the pixel, where there is a single one.
     fn without_pixels(&self, single: bool, mut access: Access) -> Access {
         if single {

@@ -20,6 +20,7 @@ fn vector<'a>(most: i64, dims: impl Iterator<Item = &'a Dim> + Clone) -> i64 {
 /// The template for a convolution whose weights stand as `[group, channel, taps.., input channel]`; `None` for
 /// types and layouts that it does not serve.
 pub(super) fn template(conv: &Conv, name: &str, gpu: &GpuSpec) -> Option<Template> {
+    let conv = &conv.by_runs();
     let Operand::Strided(w) = &conv.w else { return None };
     let ty = element(conv.x.dtype).filter(|_| conv.x.dtype == w.dtype)?;
     let depth = conv.in_channels * conv.kernel.iter().product::<i64>();
@@ -29,10 +30,11 @@ pub(super) fn template(conv: &Conv, name: &str, gpu: &GpuSpec) -> Option<Templat
     }
     let widest = 16 / i64::try_from(w.dtype.size()).ok()?;
     let channels = conv.x.strides[1] == 1 && (conv.in_channels > 1 || conv.groups > 1);
-    let others = || conv.x.strides.iter().enumerate().filter(|(k, _)| *k != 1).map(|(_, s)| s);
+    // Where pixels begin.
+    let starts: Vec<Dim> = (0..conv.x.strides.len()).filter(|k| *k != 1).map(|k| start(conv, k)).collect();
     let inner = Dim::from(conv.in_channels);
     let x_vector = match channels {
-        true => vector(widest, others().chain([&conv.x.offset, &inner])),
+        true => vector(widest, starts.iter().chain([&conv.x.offset, &inner])),
         false => 1,
     };
     let w_vector = vector(widest, [&Dim::from(depth), &w.offset].into_iter());
@@ -78,14 +80,24 @@ pub(super) fn template(conv: &Conv, name: &str, gpu: &GpuSpec) -> Option<Templat
     text += &signature("CONV", &buffers, &dims, "i64_t z, i64_t i, i64_t j", &statements);
     Some(Template {
         name: name.into(),
-        source: [HEADERS, &text, TEXT].concat(),
+        source: [&tile.cluster(), HEADERS, &text, TEXT].concat(),
         params: buffers.len(),
         dims: dims.0,
-        grid: pixels.ceil_div(tile.m) * n.ceil_div(tile.n) * conv.groups,
+        grid: pixels.ceil_div(tile.m) * n.ceil_div(tile.n) * conv.groups * tile.blocks,
         threads: tile.waves() * gpu.wave,
         shared: if gpu.platform == Platform::Cuda { tile.bytes(w.dtype) } else { 0 },
         scratch: Dim::ZERO,
     })
+}
+
+/// From the pixel that an output sees through a tap to the next along a dimension of `n, channel, spatial..`.
+fn start(conv: &Conv, dimension: usize) -> Dim {
+    let stride = &conv.x.strides[dimension];
+    let whole = |k: usize| conv.kernel[k] == 1 && conv.pads[k] == 0 && !conv.transposed;
+    match dimension.checked_sub(2).filter(|&k| whole(k)) {
+        Some(k) => stride * conv.strides[k],
+        None => stride.clone(),
+    }
 }
 
 /// Whether weights stand as `[group, channel, taps.., input channel]`.

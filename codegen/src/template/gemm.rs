@@ -73,10 +73,10 @@ pub(super) fn template(gemm: &Gemm, name: &str, gpu: &GpuSpec) -> Option<Templat
     let blocks = |size: &Dim, tile: i64| (size + Dim::from(tile - 1)).floor_div(tile);
     Some(Template {
         name: name.into(),
-        source: [HEADERS, &text, TEXT].concat(),
+        source: [&tile.cluster(), HEADERS, &text, TEXT].concat(),
         params,
         dims: dims.0,
-        grid: blocks(&gemm.m, tile.m) * blocks(&gemm.n, tile.n) * Dim::product(&gemm.batch),
+        grid: blocks(&gemm.m, tile.m) * blocks(&gemm.n, tile.n) * Dim::product(&gemm.batch) * tile.blocks,
         threads: tile.waves() * gpu.wave,
         shared: match gpu.platform {
             Platform::Hip => 0,

@@ -47,11 +47,14 @@ fn source(unit: &Unit, target: &GpuSpec) -> String {
     for (u32 thread = 0; thread < {threads}; thread++) {{ switch_to(block, thread); run_kernel(); }}"
             ),
         ),
-        true => (FIBERS, format!("launch(blocks, {threads}, {});", target.wave)),
+        true => (FIBERS, format!("launch(blocks, {threads}, {}, CLUSTER);", target.wave)),
     };
     format!(
         "{fibers}
 {text}
+#if !defined(CLUSTER)
+#define CLUSTER 1
+#endif
 struct Any {{ void* p; template <class T> operator T*() const {{ return (T*)p; }} }};
 static void** args;
 static const i64* dims;

@@ -37,7 +37,10 @@ int main() {
     for (auto& x : out) narrow(NAN, x);
     a_data = a.data(), b_data = b.data(), bias_data = bias.data(), residual_data = residual.data();
     out_data = out.data();
-    launch(BLOCKS, THREADS_);
+#if !defined(CLUSTER)
+#define CLUSTER 1
+#endif
+    launch(BLOCKS, THREADS_, CLUSTER);
     const double tolerance = sizeof(Out) == 4 ? 1e-4 : std::is_same<Out, Bf16>::value ? 1e-2 : 2e-3;
     for (long z = 0; z < B_; ++z)
         for (long i = 0; i < M_; ++i)
