@@ -33,7 +33,8 @@ fn read(path: &Path) -> Case {
     let source = std::fs::read_to_string(path).unwrap();
     let graph = text::parse(&source).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let sizes = BTreeMap::new();
-    let mut case = Case { passes: vec![], tolerance: 1e-5, sizes, dtype: None, channels: false, same: false, graph };
+    let mut case =
+        Case { passes: vec![], tolerance: 1e-5, sizes, dtype: None, channels: false, same: false, graph };
     for line in source.lines().map_while(|l| l.strip_prefix("// ")) {
         match line.split_once(": ") {
             Some(("passes", names)) => case.passes = names.split(", ").map(str::to_string).collect(),

@@ -51,7 +51,8 @@ const WARPGROUP_TILES: &[Tile] = &[
 ];
 
 /// The tile for products that are small but for the length of their sums, along which 8 waves take turns.
-const LONG_TILE: Tile = Tile { m: 16, n: 32, k: 128, waves_m: 1, waves_n: 1, waves_k: 8, stages: 4, blocks: 1 };
+const LONG_TILE: Tile =
+    Tile { m: 16, n: 32, k: 128, waves_m: 1, waves_n: 1, waves_k: 8, stages: 4, blocks: 1 };
 /// Sums of this length are long.
 const LONG: i64 = 2048;
 
