@@ -103,6 +103,27 @@ DEVICE u16 narrow_half(f32 x) {
 }
 #endif
 
+// What the hardware takes for an exponential and a quotient: good to some 2^-20, for results of 16 bits.
+#if defined(SARDONYX_CUDA) && !defined(SARDONYX_HOST)
+DEVICE f32 coarse_exp(f32 x) {
+    f32 y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.4426950408889634f));
+    return y;
+}
+DEVICE f32 coarse_div(f32 a, f32 b) {
+    f32 y;
+    asm("div.approx.ftz.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+    return y;
+}
+#else
+#if defined(SARDONYX_HIP) && __has_builtin(__builtin_amdgcn_exp2f)
+DEVICE f32 coarse_exp(f32 x) { return __builtin_amdgcn_exp2f(x * 1.4426950408889634f); }
+#else
+DEVICE f32 coarse_exp(f32 x) { return __builtin_exp2f(x * 1.4426950408889634f); }
+#endif
+DEVICE f32 coarse_div(f32 a, f32 b) { return a / b; }
+#endif
+
 // Lanes of a register.
 template <class T, int N> struct Lanes { T at[N]; };
 

@@ -30,7 +30,8 @@ struct Strip {
     template <int lanes, typename F>
     static INLINE void drain(const float* strip, int lane, const F& store) {
         constexpr int across = down ? 16 / packet : width / packet, packets = 16 * width / packet;
-#pragma unroll
+        // Many packets in a row would keep their places in more registers than there are.
+#pragma unroll 8
         for (int p = 0; p < packets; p += lanes) {
             const int at = p + lane, row = down ? at % across * packet : at / across,
                       column = down ? at / across : at % across * packet;

@@ -20,31 +20,40 @@ use sardonyx_tensor::DType;
 /// The nest with transcendental primitives, powers, float remainders and the conversions that the target
 /// lacks written out.
 pub fn expand(nest: &Nest, target: &TargetSpec) -> Nest {
-    expanded(nest, target.f16c)
+    expanded(nest, target.f16c, false)
 }
 
 /// The same for GPUs, all of which convert `f16`.
 pub fn expand_gpu(nest: &Nest) -> Nest {
-    expanded(nest, true)
+    expanded(nest, true, false)
 }
 
-fn expanded(nest: &Nest, half: bool) -> Nest {
+/// The same for values of `f32` that are stored in 16 bits: `exp` stays, and is what the hardware takes for it.
+pub fn expand_coarse(nest: &Nest) -> Nest {
+    expanded(nest, true, true)
+}
+
+fn expanded(nest: &Nest, half: bool, coarse: bool) -> Nest {
     rewrite(
         nest,
         &Rules {
             dtype: &|t| narrow::storage(t, half),
-            op: &|b, ty, op| b.exactly(|| operation(b, ty, op, half)),
+            op: &|b, ty, op| b.exactly(|| operation(b, ty, op, half, coarse)),
             load: &|b, t, x| b.exactly(|| narrow::widen(b, t, half, x)),
             store: &|b, t, x| b.exactly(|| narrow::narrow(b, t, half, x)),
         },
     )
 }
 
-fn operation<'b>(b: &'b Builder, _: Ty, op: &Op, half: bool) -> Option<Expr<'b>> {
+fn operation<'b>(b: &'b Builder, _: Ty, op: &Op, half: bool, coarse: bool) -> Option<Expr<'b>> {
     match op {
         Op::Prim(p, args) => {
             let args: Vec<Expr<'b>> = args.iter().map(|&r| b.wrap(r)).collect();
-            if args[0].ty().dtype.is_float() { float(b, *p, &args) } else { integer::prim(*p, &args) }
+            match args[0].ty().dtype {
+                DType::F32 if coarse && *p == Prim::Exp => None,
+                t if t.is_float() => float(b, *p, &args, coarse && t == DType::F32),
+                _ => integer::prim(*p, &args),
+            }
         }
         Op::Narrow(t, x) => {
             let bits = narrow::narrow(b, *t, half, b.wrap(*x))?;
@@ -55,8 +64,9 @@ fn operation<'b>(b: &'b Builder, _: Ty, op: &Op, half: bool) -> Option<Expr<'b>>
 }
 
 /// A primitive of floats; `None` for those that are instructions.
-fn float<'b>(b: &'b Builder, p: Prim, args: &[Expr<'b>]) -> Option<Expr<'b>> {
+fn float<'b>(b: &'b Builder, p: Prim, args: &[Expr<'b>], coarse: bool) -> Option<Expr<'b>> {
     let x = args[0];
+    let normal = |x| if coarse { b.prim(Prim::Exp, &[x]) } else { exp::exp_normal(b, x) };
     Some(match p {
         Prim::Sign => {
             x.gt(0.0).select(b.constant(x.ty(), 1.0), x.lt(0.0).select(b.constant(x.ty(), -1.0), x))
@@ -66,7 +76,7 @@ fn float<'b>(b: &'b Builder, p: Prim, args: &[Expr<'b>]) -> Option<Expr<'b>> {
         Prim::Pow => pow::pow(b, x, args[1]),
         Prim::Exp => exp::exp(b, x),
         Prim::Expm1 => exp::expm1(b, x),
-        Prim::Tanh => exp::tanh(b, x),
+        Prim::Tanh => exp::tanh(b, x, &normal),
         Prim::Sinh => in_f64(x, |x| exp::sinh(b, x)),
         Prim::Cosh => in_f64(x, |x| exp::cosh(b, x)),
         Prim::Log => log::log(b, x),
@@ -80,7 +90,7 @@ fn float<'b>(b: &'b Builder, p: Prim, args: &[Expr<'b>]) -> Option<Expr<'b>> {
         Prim::Asin => in_f64(x, |x| trig::asin(b, x)),
         Prim::Acos => in_f64(x, |x| trig::acos(b, x)),
         Prim::Atan => in_f64(x, |x| trig::atan(b, x)),
-        Prim::Erf => erf::erf(b, x),
+        Prim::Erf => erf::erf(b, x, &normal),
         _ => return None,
     })
 }

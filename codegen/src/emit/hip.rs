@@ -32,9 +32,10 @@ pub fn text(unit: &Unit, target: &GpuSpec) -> String {
 }
 
 /// A nest as a function of the device with its name, whose parameters are pointers to its buffers: scalars of
-/// a template's text. It has no work items, dimensions or scratch memory.
-pub fn function(nest: &Nest) -> String {
-    nest::function(nest)
+/// a template's text. It has no work items, dimensions or scratch memory. Where results are `coarse`, stored in 16 bits,
+/// exponentials and quotients of `f32` are those of the hardware.
+pub fn function(nest: &Nest, coarse: bool) -> String {
+    nest::function(nest, coarse)
 }
 
 /// The name of a unit as an identifier of C++ that is none of the language and its library.

@@ -2,7 +2,6 @@
 //!
 //! In `f32`: `x + x P(x²)` below 0.93, else `1 - exp(-Q(x))`. In `f64`: `x + x P(x²)` below 1, else
 //! `1 - exp(-x²) G((x-2)/(x+2))`.
-use super::exp::exp_normal;
 use super::{at_most, polynomial, with_sign};
 use crate::nest::{Builder, Expr};
 use sardonyx_tensor::DType;
@@ -60,17 +59,17 @@ const G_F64: &[f64] = &[
 ];
 
 /// `erf(x)`.
-pub(super) fn erf<'b>(b: &'b Builder, x: Expr<'b>) -> Expr<'b> {
+pub(super) fn erf<'b>(b: &'b Builder, x: Expr<'b>, exp: &dyn Fn(Expr<'b>) -> Expr<'b>) -> Expr<'b> {
     let a = x.abs();
     let single = x.ty().dtype == DType::F32;
     let (bound, p, last) = if single { (0.93, P_F32, 4.0) } else { (1.0, P_F64, 6.0) };
     let small = b.fma(polynomial(b, a * a, p), a, a);
     let capped = at_most(a, last);
     let complement = if single {
-        exp_normal(b, -polynomial(b, capped, Q_F32))
+        exp(-polynomial(b, capped, Q_F32))
     } else {
         let t = (capped - 2.0) / (capped + 2.0);
-        exp_normal(b, -(capped * capped)) * polynomial(b, t, G_F64)
+        exp(-(capped * capped)) * polynomial(b, t, G_F64)
     };
     with_sign(a.lt(bound).select(small, 1.0 - complement), x)
 }

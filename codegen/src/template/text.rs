@@ -192,7 +192,8 @@ impl Store<'_> {
             return None;
         }
         b.store(out, 0, if value.ty().dtype == DType::F32 { value } else { value.cast(DType::F32) });
-        Some(hip::function(&b.finish(1)))
+        let coarse = matches!(self.epilogue.out.dtype, DType::F16 | DType::BF16);
+        Some(hip::function(&b.finish(1), coarse))
     }
 }
 

@@ -12,16 +12,16 @@ use std::fmt::Write;
 pub(super) fn kernel(nest: &Nest, dims: &[Dim]) -> String {
     let nest = math::expand_gpu(nest);
     let (consts, narrow) = (vec![None; nest.regs.len()], narrow::narrow(&nest));
-    let mut p = Printer { consts, narrow, nest: &nest, text: String::new(), depth: 1 };
+    let mut p = Printer { consts, narrow, nest: &nest, text: String::new(), depth: 1, coarse: false };
     p.kernel(dims);
     p.text
 }
 
 /// A nest without work items as a function of the device: its parameters are the buffers.
-pub(super) fn function(nest: &Nest) -> String {
-    let nest = math::expand_gpu(nest);
+pub(super) fn function(nest: &Nest, coarse: bool) -> String {
+    let nest = if coarse { math::expand_coarse(nest) } else { math::expand_gpu(nest) };
     let (consts, narrow) = (vec![None; nest.regs.len()], narrow::narrow(&nest));
-    let mut p = Printer { consts, narrow, nest: &nest, text: String::new(), depth: 1 };
+    let mut p = Printer { consts, narrow, nest: &nest, text: String::new(), depth: 1, coarse };
     let list = p.parameters().join(", ");
     let _ = writeln!(p.text, "DEVICE void {}({list}) {{", nest.name);
     p.declarations();
@@ -38,6 +38,8 @@ pub(super) struct Printer<'a> {
     narrow: Vec<bool>,
     text: String,
     depth: usize,
+    /// Whether exponentials and quotients of `f32` are those of the hardware.
+    coarse: bool,
 }
 
 impl Printer<'_> {
@@ -255,7 +257,10 @@ impl Printer<'_> {
                 let small = self.is_small(r, op);
                 let args: Vec<String> =
                     args.iter().map(|&a| if small { self.small(a) } else { self.lane(a) }).collect();
-                prim::prim(*p, of.dtype, &args)
+                match p {
+                    Prim::Exp | Prim::Div if self.coarse && of.dtype == DType::F32 => prim::coarse(*p, &args),
+                    _ => prim::prim(*p, of.dtype, &args),
+                }
             }
             Op::Fma(a, b, c) => {
                 let [a, b, c] = [a, b, c].map(|&r| self.lane(r));

@@ -52,6 +52,11 @@ pub(super) fn prim(p: Prim, of: DType, x: &[String]) -> String {
     }
 }
 
+/// A primitive of `f32` as the hardware takes it.
+pub(super) fn coarse(p: Prim, x: &[String]) -> String {
+    format!("coarse_{}({})", p.name(), x.join(", "))
+}
+
 fn infinity(of: DType) -> String {
     constant(Ty { dtype: of, lanes: 1 }, f64::INFINITY.to_bits())
 }
