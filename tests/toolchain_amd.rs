@@ -1,12 +1,16 @@
 //! Code objects of GPUs without a GPU: every kernel of the small exports compiles with each toolchain that is
-//! here, no vector register is spilled, and what is missing is named. Ignored tests take all models and GPUs.
+//! here, no vector register is spilled, and what is missing is named. Ignored tests (`toolchain_amd/sweep.rs`) take
+//! all models and GPUs.
 //!
 //! hiprtc and clang are Debian packages, `NVRTC_DYLIB_PATH` names NVRTC's library; `source scripts/setup --amd`
 //! brings all of them. A toolchain that is not here is skipped with a message.
+#[path = "toolchain_amd/sweep.rs"]
+mod sweep;
+
 use sardonyx::compile::{Options, optimize};
 use sardonyx::onnx::{self, ImportOptions};
 use sardonyx_codegen::compile::{CompileError, kernels, target};
-use sardonyx_codegen::target::{GPUS, GpuSpec, Platform};
+use sardonyx_codegen::target::{GpuSpec, Platform};
 use sardonyx_codegen::toolchain::gpu::resources::{self, Resources};
 use sardonyx_codegen::toolchain::gpu::{self, Clang, Compiler, Tools};
 use sardonyx_codegen::toolchain::{self, ToolchainError};
@@ -20,6 +24,7 @@ fn tools() -> Tools {
     Tools {
         worker: vec![env!("CARGO_BIN_EXE_sardonyx").into(), "compile-worker".into()],
         nvrtc: std::env::var_os("NVRTC_DYLIB_PATH").map(PathBuf::from),
+        ..Tools::default()
     }
 }
 
@@ -130,24 +135,5 @@ fn a_kernel_that_does_not_compile_is_named_with_the_message() {
 fn bytes_that_are_no_code_object_are_refused() {
     for bytes in [&b""[..], b"\x7fELF", &[0xff; 100]] {
         assert!(resources::of_object(bytes).is_err());
-    }
-}
-
-#[test]
-#[ignore = "takes many minutes: all models for all GPUs"]
-fn all_models_compile_for_all_gpus() {
-    let models_in = |folder: PathBuf| {
-        let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-        let paths = entries.map(|entry| entry.unwrap().path());
-        let mut paths: Vec<PathBuf> =
-            paths.filter(|path| path.extension().is_some_and(|e| e == "onnx")).collect();
-        paths.sort();
-        paths
-    };
-    let mut models = models_in(root().join("models/small"));
-    let public = std::env::var_os("SARDONYX_MODELS").map_or(root().join("models/cache"), PathBuf::from);
-    models.extend(models_in(public));
-    for spec in GPUS.iter().filter(|spec| spec.platform == Platform::Hip && has_compiler(spec)) {
-        check_spills(&compile(&models, spec), spec);
     }
 }

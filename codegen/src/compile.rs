@@ -2,13 +2,13 @@
 use crate::emit;
 use crate::kernel::Kernel;
 use crate::lower::{self, Lowered, Unsupported};
-use crate::plan::{self, Plan};
+use crate::plan;
+use crate::sharing::Sharing;
 use crate::target::{GpuSpec, Target, TargetSpec};
 use crate::toolchain::{self, Options, ToolchainError, cache::Cache, gpu::Tools};
 use crate::unit::Unit;
-use crate::weight::Weight;
 use sardonyx_ir::{Graph, Op};
-use sardonyx_runtime::manifest::{Constraint, LibraryCall, Place, Port, Step, TargetProgram, walk};
+use sardonyx_runtime::manifest::{Buffer, Constraint, LibraryCall, Place, Port, Step, TargetProgram, walk};
 use sardonyx_runtime::{Error as ProgramError, ProgramBuilder};
 use sardonyx_tensor::{Dim, Tensor};
 use std::fmt;
@@ -194,33 +194,24 @@ pub fn compile_to(
     }
     let mut builder = ProgramBuilder::new(concat!("sardonyx ", env!("CARGO_PKG_VERSION")), &options.model);
     describe(graph, &mut builder);
+    let mut planned = Vec::new();
     for (spec, one) in &lowered {
         let compiling = |done, kernels| progress(Progress::Compiling { done, kernels });
         let (jobs, cache, tools) = (options.jobs, options.cache, options.tools);
         let how = Options { jobs, cache, tools, progress: Some(&compiling) };
         let objects = toolchain::compile(&one.units, spec, &how)?;
-        let Plan { mut program, weights } =
-            plan::plan(one, &objects.places, options.libraries && spec.cpu().is_none());
-        let weights: Vec<usize> = weights
-            .iter()
-            .map(|&w| {
-                let (name, weight) = &one.weights[w];
-                match weight {
-                    Weight::Tensor(t) => builder.tensor(name, t),
-                    Weight::Made(m) => builder.made_weight(name, m.dtype(), m.shape(), move || m.tensor()),
-                }
-            })
-            .collect();
-        for buffer in &mut program.buffers {
-            if let Place::Weight(w) = &mut buffer.place {
-                *w = weights[*w];
-            }
-        }
+        let plan = plan::plan(one, &objects.places, options.libraries && spec.cpu().is_none());
         report.kernels += objects.kernels;
         report.cached += objects.cached;
         report.launches += one.units.len();
         report.code += objects.objects.iter().map(Vec::len).sum::<usize>();
-        program.code = objects.objects.into_iter().map(|object| builder.code(object)).collect();
+        planned.push((plan, objects.objects));
+    }
+    let mut sharing = Sharing::new(lowered.iter().zip(planned.iter().map(|(plan, _)| plan)));
+    for (target, ((spec, one), (plan, objects))) in lowered.iter().zip(planned).enumerate() {
+        let mut program = plan.program;
+        sharing.place(target, &mut program, &mut builder);
+        program.code = objects.into_iter().map(|object| builder.code(object)).collect();
         program.placement = placement(&spec.name(), graph, one, &program);
         program.name = spec.name();
         program.features = spec.cpu().map(features).unwrap_or_default();
@@ -312,8 +303,16 @@ fn placement(target: &str, graph: &Graph, lowered: &Lowered, program: &TargetPro
     });
     let library = if target.starts_with("hip:") { "rocBLAS" } else { "cuBLAS" };
     let libraries = if products > 0 { format!(", {products} or {library}") } else { String::new() };
+    let packed = |b: &Buffer| if let Place::Packed(_) = b.place { b.bytes.known() } else { None };
+    let packed: i64 = program.buffers.iter().filter_map(packed).sum();
     let (launches, kernels) = (lowered.units.len(), program.kernels.len());
-    format!("{target} {nodes}/{nodes} nodes ({launches} launches of {kernels} kernels{integers}{libraries})")
+    let made = match packed {
+        0 => String::new(),
+        bytes => format!(", {:.1} MiB of weights packed when loaded", bytes as f64 / (1 << 20) as f64),
+    };
+    format!(
+        "{target} {nodes}/{nodes} nodes ({launches} launches of {kernels} kernels{integers}{libraries}{made})"
+    )
 }
 
 /// What code for a processor needs, in the names of Rust's standard library.

@@ -8,6 +8,7 @@ pub mod math;
 pub mod nest;
 pub mod nests;
 pub mod plan;
+mod sharing;
 pub mod target;
 pub mod template;
 pub mod toolchain;

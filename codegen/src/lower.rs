@@ -21,7 +21,7 @@ pub use view::View;
 use crate::kernel::Kernel;
 use crate::target::Target;
 use crate::unit::Unit;
-use crate::weight::{Made, Weight};
+use crate::weight::{Packed, Weight};
 use sardonyx_ir::{Graph, NodeId, Op, Origin, Requirement, Type, Value as Wire};
 use sardonyx_runtime::manifest::{Buffer, BufferIndex, Constraint, Launch, Place, Step, walk};
 use sardonyx_tensor::{DType, Dim, Tensor};
@@ -274,8 +274,8 @@ impl Lowerer<'_> {
     }
 
     /// The buffer of a constant in the layout that a kernel wants.
-    pub(crate) fn packed(&mut self, packed: Made) -> BufferIndex {
-        self.weight("packed", Weight::Made(packed))
+    pub(crate) fn packed(&mut self, packed: Packed) -> BufferIndex {
+        self.weight("packed", Weight::Packed(packed))
     }
 
     fn weight(&mut self, name: &str, weight: Weight) -> BufferIndex {
@@ -289,7 +289,7 @@ impl Lowerer<'_> {
         match self.out.buffers[buffer].place {
             Place::Weight(w) => match &self.out.weights[w].1 {
                 Weight::Tensor(tensor) => Some(tensor),
-                Weight::Made(_) => None,
+                Weight::Packed(_) => None,
             },
             _ => None,
         }

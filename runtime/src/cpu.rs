@@ -8,6 +8,7 @@ mod builtins;
 mod features;
 mod file;
 mod memory;
+mod packed;
 mod pool;
 mod region;
 
@@ -19,6 +20,7 @@ pub(crate) use builtins::address as builtin_address;
 pub(crate) use features::has_feature;
 pub use file::MappedFile;
 pub(crate) use memory::{Running, State};
+pub(crate) use packed::Constants;
 
 /// A kernel: it computes the work items `begin..end` of its grid.
 ///

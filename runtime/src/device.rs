@@ -171,10 +171,15 @@ fn no_target(device: String, reasons: &[String]) -> Error {
     Error::NoTarget { device, reason }
 }
 
+/// Whether a target is a processor.
+pub(crate) fn is_cpu(target: &TargetProgram) -> bool {
+    target.name == "cpu" || target.name.starts_with("cpu:")
+}
+
 /// What the CPU lacks for a target.
 fn lacking(target: &TargetProgram) -> Option<String> {
     let name = &target.name;
-    if name != "cpu" && !name.starts_with("cpu:") {
+    if !is_cpu(target) {
         return Some(format!("target {name} is for another device"));
     }
     let missing = target.features.iter().filter(|feature| !cpu::has_feature(feature)).map(String::as_str);

@@ -26,6 +26,7 @@ mod gpu;
 mod host;
 pub mod manifest;
 mod memory;
+pub mod panels;
 pub mod plan;
 mod program;
 mod session;

@@ -17,7 +17,7 @@ pub use product::{Matrix, Product};
 pub use step::{Carried, Host, Launch, Loop, Scan, Step, Trip, count_steps, walk};
 
 /// The version of the format that this crate writes and the newest it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The index of a buffer in [`TargetProgram::buffers`].
 pub type BufferIndex = usize;
@@ -147,6 +147,9 @@ pub struct TargetProgram {
     pub code: Vec<usize>,
     /// The kernels in the code objects.
     pub kernels: Vec<Kernel>,
+    /// Constants that are made of weights when the target is used. Since format 2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packed: Vec<Packed>,
     /// The buffers that steps read and write.
     pub buffers: Vec<Buffer>,
     /// What a run does.
@@ -170,6 +173,35 @@ impl TargetProgram {
         }
         buffers
     }
+}
+
+/// A constant that is made of a weight: matrices in panels, one after the other, as kernels of the CPU read them. See
+/// [`crate::panels`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packed {
+    /// The weight.
+    pub weight: usize,
+    /// The element type of the panels.
+    pub dtype: DType,
+    /// The matrices.
+    pub matrices: Vec<PackedMatrix>,
+}
+
+/// A matrix in a weight; the fields are those of [`crate::panels::Matrix`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackedMatrix {
+    /// Where it begins, in elements.
+    pub place: i64,
+    /// The weight of `i64` that says where its rows stand.
+    pub depth: usize,
+    /// The weight of `i64` that says where its columns stand.
+    pub columns: usize,
+    /// Columns of a panel.
+    pub width: usize,
+    /// Rows that stand side by side in a panel.
+    pub beside: usize,
 }
 
 /// A compiled function.
@@ -231,6 +263,8 @@ pub enum Place {
     Output(usize),
     /// A weight, which is only read.
     Weight(usize),
+    /// One of [`TargetProgram::packed`], which is only read.
+    Packed(usize),
     /// A range of the workspace, free for other buffers outside its lifetime.
     ///
     /// Steps are numbered depth-first from 0, a step before those nested in it.

@@ -23,10 +23,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use sardonyx_tensor::{Heap, Tensor};
 
 use crate::Device;
-use crate::cpu::{self, Code, MappedFile};
+use crate::cpu::{self, Code, Constants, MappedFile};
 use crate::error::{Error, Result};
 use crate::gpu::{Context, Loaded};
-use crate::manifest::{self, Manifest, Port, TargetProgram};
+use crate::manifest::{self, Manifest, Packed, PackedMatrix, Port, TargetProgram};
+use crate::panels::{self, Matrix};
 use crate::session::Session;
 
 pub use build::ProgramBuilder;
@@ -58,6 +59,8 @@ struct Inner {
     base: usize,
     /// The loaded code of each target.
     code: Vec<OnceLock<Arc<Code>>>,
+    /// The constants that are made of weights, by target, as long as there are sessions of it.
+    constants: Mutex<Vec<(usize, Weak<Constants>)>>,
     /// What sessions on GPUs use, by target and device, as long as there are any.
     loaded: Mutex<Vec<(usize, Device, Weak<Loaded>)>>,
 }
@@ -128,8 +131,8 @@ impl Program {
         }
         check::manifest(&manifest).map_err(bad)?;
         let code = manifest.targets.iter().map(|_| OnceLock::new()).collect();
-        let program =
-            Program(Arc::new(Inner { file, manifest, bytes, base, code, loaded: Mutex::default() }));
+        let (constants, loaded) = Default::default();
+        let program = Program(Arc::new(Inner { file, manifest, bytes, base, code, constants, loaded }));
         for target in &program.0.manifest.targets {
             for &blob in &target.code {
                 program.check_sum(blob, &format!("the code of target {}", target.name))?;
@@ -247,6 +250,57 @@ impl Program {
         let objects = target.code.iter().map(|&blob| &self.bytes()[self.blob_range(blob)]);
         let code = cpu::load(target, objects)?;
         Ok(self.0.code[index].get_or_init(|| Arc::new(code)).clone())
+    }
+
+    /// The constants of a target that are made of weights, made once for all sessions.
+    pub(crate) fn constants(&self, index: usize, threads: usize) -> Result<Arc<Constants>> {
+        let target = self.target(index);
+        if target.packed.is_empty() {
+            return Ok(Arc::default());
+        }
+        let mut all = self.0.constants.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(_, constants)| constants.strong_count() > 0);
+        let found = all.iter().find(|(target, _)| *target == index);
+        if let Some(constants) = found.and_then(|(_, constants)| constants.upgrade()) {
+            return Ok(constants);
+        }
+        let size =
+            |packed| check::packed_size(packed, &self.0.manifest).expect("panels should have been checked");
+        let sizes: Vec<usize> = target.packed.iter().map(|packed| size(packed) as usize).collect();
+        let fill = |k: usize, panels: &mut [u8]| self.pack(&target.packed[k], panels);
+        let constants = Arc::new(Constants::new(&sizes, threads, fill)?);
+        all.push((index, Arc::downgrade(&constants)));
+        Ok(constants)
+    }
+
+    /// Lays the matrices of a weight out in panels.
+    fn pack(&self, packed: &Packed, panels: &mut [u8]) -> Result<()> {
+        let places = |weight: usize| -> Vec<i64> {
+            let bytes = self.bytes()[self.weight_range(weight)].chunks_exact(8);
+            bytes.map(|place| i64::from_le_bytes(place.try_into().expect("eight bytes"))).collect()
+        };
+        let weight = &self.0.manifest.weights[packed.weight];
+        let source = &self.bytes()[self.weight_range(packed.weight)];
+        let lists: Vec<(Vec<i64>, Vec<i64>)> =
+            packed.matrices.iter().map(|matrix| (places(matrix.depth), places(matrix.columns))).collect();
+        let matrices: Vec<Matrix<'_>> = packed
+            .matrices
+            .iter()
+            .zip(&lists)
+            .map(|(&PackedMatrix { place, width, beside, .. }, (depth, columns))| Matrix {
+                place,
+                depth,
+                columns,
+                width,
+                beside,
+            })
+            .collect();
+        if !matrices.iter().all(|matrix| matrix.lies_in(source.len() / weight.dtype.size())) {
+            let reason = format!("panels of weight `{}` have elements outside of it", weight.name);
+            return Err(Error::Manifest { file: self.0.file.clone(), reason });
+        }
+        panels::pack(source, weight.dtype, &matrices, packed.dtype, panels);
+        Ok(())
     }
 
     /// The code and the weights of a target on a GPU, loaded once for all sessions there.

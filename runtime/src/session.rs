@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use sardonyx_tensor::{DType, Tensor};
 
+use crate::cpu::Constants;
 use crate::device::{self, Device};
 use crate::error::{Error, Result};
 use crate::gpu::{Context, DeviceBuffer, Replays};
@@ -80,6 +81,8 @@ pub struct Session {
     target: usize,
     device: Device,
     machine: Machine,
+    /// What is made of weights for it.
+    constants: Arc<Constants>,
     steps: Steps,
     /// What is known of bindings, the last used first.
     plans: Vec<Bound>,
@@ -127,10 +130,12 @@ impl Session {
                 (index, Machine::Gpu(Box::new(state)))
             }
         };
+        let constants = program.constants(index, device.thread_count())?;
         let (manifest, target) = (program.manifest(), program.target(index));
         let outputs = manifest.outputs.iter().map(|port| Tensor::zeros(port.dtype, [0])).collect();
         Ok(Session {
             machine,
+            constants,
             steps: Steps::new(manifest, target),
             plans: Vec::new(),
             output_buffers: target.output_buffers(manifest.outputs.len()).into_iter().flatten().collect(),

@@ -121,10 +121,10 @@ fn foreign_newer_and_truncated_files() {
     assert_eq!(message(b""), "the program is not a Sardonyx program file (.sdx)");
     assert_eq!(message(b"\x08\x08ONNX model"), "the program is not a Sardonyx program file (.sdx)");
     let mut newer = bytes.clone();
-    newer[8] = 2;
+    newer[8] = 3;
     assert_eq!(
         message(&newer),
-        "the program has format version 2, this runtime reads up to 1: update the runtime"
+        "the program has format version 3, this runtime reads up to 2: update the runtime"
     );
     let blobs = (HEADER + manifest_length(&bytes)).next_multiple_of(4096);
     let mut lengths: Vec<usize> = (1..HEADER + 40).collect();
@@ -183,7 +183,7 @@ fn hostile_manifests() {
         assert!(error.contains("has a bad manifest: ") && error.contains(expected), "{pointer}: {error}");
     };
     open(&with_manifest(&bytes, |_| ())).unwrap();
-    check("/format", json!(0), "its format is 0, the header's 1");
+    check("/format", json!(0), "its format is 0, the header's 2");
     check("/blobs/0/offset", json!(u64::MAX), "larger than any file");
     check("/blobs/0/size", json!(u64::MAX), "larger than any file");
     check("/blobs/0/offset", json!(64), "not aligned");
@@ -251,6 +251,46 @@ fn aliases_in_a_circle() {
         buffers[8]["place"] = json!({"alias": {"of": 7, "offset": 0}});
     });
     assert!(message(&file).contains("a part of itself"));
+}
+
+/// Panels that a session makes of weights: inconsistent ones are refused when the file is opened, places outside of the
+/// weight when the session begins.
+#[test]
+fn hostile_panels() {
+    let mut build = build();
+    let places: Vec<i64> = vec![0, 9999, 100];
+    let places = build.weight("places", &Tensor::from_slice([3], &places));
+    let Place::Weight(places) = build.target.buffers[places].place else { panic!("a weight") };
+    let bytes = build.finish().to_bytes().unwrap();
+    let matrix = json!({"place": 0, "depth": places, "columns": places, "width": 3, "beside": 4});
+    let with = |pointer: &str, value: Value| {
+        with_manifest(&bytes, |manifest| {
+            manifest["targets"][0]["packed"] = json!([{"weight": 0, "dtype": "f32", "matrices": [matrix]}]);
+            manifest["targets"][0]["buffers"][4]["place"] = json!({"packed": 0});
+            manifest["targets"][0]["buffers"][4]["bytes"] = json!(48);
+            *manifest.pointer_mut(&format!("/targets/0/{pointer}")).unwrap() = value;
+        })
+    };
+    let place = "packed/0/matrices/0/place";
+    let error = open(&with(place, json!(0))).unwrap().session(Device::cpu()).unwrap_err().to_string();
+    assert!(error.contains("panels of weight `large` have elements outside of it"), "{error}");
+    let check = |pointer: &str, value: Value, expected: &str| {
+        let error = message(&with(pointer, value));
+        assert!(error.contains(expected), "{pointer}: {error}");
+    };
+    check("packed/0/weight", json!(99), "made of weight 99, which does not exist");
+    check("packed/0/dtype", json!("string"), "string is made of f32");
+    check("packed/0/matrices/0/width", json!(0), "of no size");
+    check("packed/0/matrices/0/width", json!(2), "of no size");
+    check("packed/0/matrices/0/beside", json!(0), "of no size");
+    check("packed/0/matrices/0/beside", json!(u64::MAX), "of no size");
+    check("packed/0/matrices/0/beside", json!(1u64 << 60), "larger than any memory");
+    check("packed/0/matrices/0/depth", json!(0), "a matrix without places");
+    check("packed/0/matrices/0/columns", json!(99), "a matrix without places");
+    check("buffers/4/place", json!({"packed": 1}), "panels 1, which do not exist");
+    check("buffers/4/bytes", json!(52 * 4), "larger than panels 0");
+    check("name", json!("hip:gfx942"), "only programs for the CPU have panels");
+    check("steps/2/if/then/0/copy/dst", json!(4), "which is only read");
 }
 
 #[test]

@@ -99,6 +99,7 @@ pub fn tools(nvrtc: Option<PathBuf>) -> Tools {
     Tools {
         worker: worker.map(|path| vec![path, "compile-worker".into()]).unwrap_or_default(),
         nvrtc: nvrtc.or_else(|| std::env::var_os("NVRTC_DYLIB_PATH").map(PathBuf::from)),
+        ..Tools::default()
     }
 }
 

@@ -26,6 +26,7 @@ pub fn options(jobs: usize) -> Options {
     let tools = Tools {
         worker: vec![command, "compile-worker".into()],
         nvrtc: std::env::var_os("NVRTC_DYLIB_PATH").map(Into::into),
+        ..Tools::default()
     };
     let libraries = std::env::var_os("SARDONYX_LIBRARIES").is_some_and(|value| value == "auto");
     let options = Options { jobs: Some(jobs), tools, libraries, ..Options::default() };

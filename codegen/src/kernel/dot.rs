@@ -7,7 +7,10 @@
 use super::contract::{Access, Epilogue, Gemm, Operand, Panels};
 use crate::nests::tile::{Shape, VectorUnit, ceil_div};
 use crate::target::TargetSpec;
+use crate::weight::{Packed, Part};
+use sardonyx_runtime::panels::ZERO;
 use sardonyx_tensor::{DType, Dim, Tensor};
+use std::sync::Arc;
 
 /// `out[batch.., i, j] = f(Σ_k rows[batch.., i, k] · b[batch.., k, j], …)`
 #[derive(Clone, Debug, PartialEq)]
@@ -60,40 +63,15 @@ pub struct Windows {
     pub pad: Option<Access>,
 }
 
-/// A constant matrix in a tensor: where its batch, rows and columns stand.
-pub struct Columns<'a> {
-    /// The tensor of `i8`.
-    pub tensor: &'a Tensor,
-    /// The first elements of the matrices.
-    pub places: Vec<i64>,
-    /// How far from there the elements of a column stand.
-    pub depth: Vec<i64>,
-    /// How far from there the columns stand.
-    pub wide: Vec<i64>,
-}
-
-impl Columns<'_> {
-    /// The panels of these columns.
-    pub fn packed(&self, width: i64) -> Tensor {
-        let source = self.tensor.bytes();
-        let (groups, panels) = (self.depth.len().div_ceil(4), self.wide.len().div_ceil(width as usize));
-        let mut bytes = Vec::with_capacity(self.places.len() * panels * groups * width as usize * 4);
-        for place in &self.places {
-            for columns in self.wide.chunks(width as usize) {
-                for group in self.depth.chunks(4) {
-                    for j in 0..width as usize {
-                        let element = |k: usize| match (group.get(k), columns.get(j)) {
-                            (Some(deep), Some(wide)) => source[(place + deep + wide) as usize],
-                            _ => 0,
-                        };
-                        bytes.extend((0..4).map(element));
-                    }
-                }
-            }
-        }
-        let count = bytes.len();
-        Tensor::new(DType::I8, [count], bytes).expect("the bytes of as many elements")
-    }
+/// Constant matrices of `i8` in panels, in which four elements of a column stand side by side: where in the tensor the
+/// matrices begin, and how far from there the elements of a column, and the columns, stand.
+pub fn packed(tensor: &Tensor, places: &[i64], depth: Vec<i64>, mut wide: Vec<i64>, width: i64) -> Packed {
+    let width = width as usize;
+    wide.resize(wide.len().next_multiple_of(width), ZERO);
+    let (depth, columns): (Arc<[i64]>, Arc<[i64]>) = (depth.into(), wide.into());
+    let part =
+        |&place: &i64| Part { place, depth: depth.clone(), columns: columns.clone(), width, beside: 4 };
+    Packed { source: tensor.clone(), dtype: DType::I8, parts: places.iter().map(part).collect() }
 }
 
 impl Dot {
@@ -105,7 +83,7 @@ impl Dot {
 
     /// The integer contraction that a matrix product of `u8` with a constant of `i8` is, and the tensor that
     /// takes the constant's place; `None` where sizes are not known.
-    pub fn of(gemm: &Gemm, constant: &Tensor, target: &TargetSpec) -> Option<(Dot, Tensor)> {
+    pub fn of(gemm: &Gemm, constant: &Tensor, target: &TargetSpec) -> Option<(Dot, Packed)> {
         let gemm = gemm.merged();
         let (Operand::Strided(a), Operand::Strided(b)) = (&gemm.a, &gemm.b) else { return None };
         if a.dtype != DType::U8 || b.dtype != DType::I8 {
@@ -124,7 +102,7 @@ impl Dot {
         }
         let along = |count: i64, stride: i64| (0..count).map(|i| i * stride).collect();
         let (depth, wide) = (along(k, strides[rank]), along(n, strides[rank + 1]));
-        let packed = Columns { tensor: constant, places, depth, wide }.packed(width);
+        let packed = packed(constant, &places, depth, wide, width);
         let panels = Panels { arg: b.arg, dtype: DType::I8, width, strides: panel_strides };
         let rows = Rows::Strided(a.clone());
         Some((

@@ -4,7 +4,8 @@ use super::recurrent::Recurrent;
 use crate::nests::recurrent::Product;
 use crate::nests::tile::{VectorUnit, ceil_div};
 use crate::target::TargetSpec;
-use crate::weight::Made;
+use crate::weight::{Packed, Part};
+use sardonyx_runtime::panels::ZERO;
 use sardonyx_tensor::{DType, Dim, Tensor};
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ impl Axis {
 impl Gemm {
     /// Lays out a constant `b` in panels of columns: the tensor that takes its place, or `None` where sizes
     /// are not known or it is packed already.
-    pub fn pack_b(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Made> {
+    pub fn pack_b(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Packed> {
         let Operand::Strided(access) = self.b.clone() else { return None };
         let (wide, depth) = (
             Axis::of(&self.n, &access.strides[self.batch.len() + 1])?,
@@ -42,7 +43,7 @@ impl Gemm {
     }
 
     /// Lays out a constant `a` in panels of rows; as [`Gemm::pack_b`].
-    pub fn pack_a(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Made> {
+    pub fn pack_a(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Packed> {
         let Operand::Strided(access) = self.a.clone() else { return None };
         let (wide, depth) = (
             Axis::of(&self.m, &access.strides[self.batch.len()])?,
@@ -59,7 +60,7 @@ impl Gemm {
 impl Conv {
     /// Lays out constant weights in panels of output channels, for each group and phase: the tensor that
     /// takes their place, or `None` where they are packed already or, depthwise, better read as they are.
-    pub fn pack(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Made> {
+    pub fn pack(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Packed> {
         if self.as_window().is_some() {
             return None;
         }
@@ -93,19 +94,14 @@ impl Conv {
         let group = |g: i64| {
             let place = offset + g * strides[0];
             let columns = columns.clone();
-            depths.iter().map(move |depth| Matrix {
-                place,
-                depth: depth.clone(),
-                columns: columns.clone(),
-                width,
-            })
+            depths.iter().map(move |depth| part(place, depth.clone(), columns.clone(), width))
         };
-        let matrices: Vec<Matrix> = (0..self.groups).flat_map(group).collect();
-        let count = matrices.len().max(1) as i64;
-        let tensor = pack(constant, self.accumulator(), matrices);
+        let parts: Vec<Part> = (0..self.groups).flat_map(group).collect();
+        let count = parts.len().max(1) as i64;
+        let tensor = Packed { source: constant.clone(), dtype: self.accumulator(), parts };
         let phase = tensor.elements() as i64 / count;
         let strides = vec![phase * depths.len() as i64, phase];
-        self.w = Operand::Packed(Panels { arg: access.arg, dtype: tensor.dtype(), width, strides });
+        self.w = Operand::Packed(Panels { arg: access.arg, dtype: tensor.dtype, width, strides });
         Some(tensor)
     }
 }
@@ -113,7 +109,7 @@ impl Conv {
 impl Recurrent {
     /// Lays out constant recurrent weights in panels, for each product of a step: the gates of the same
     /// hidden units side by side. The tensor takes their place; `None` where they are packed already.
-    pub fn pack(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Made> {
+    pub fn pack(&mut self, constant: &Tensor, target: &TargetSpec) -> Option<Packed> {
         let Operand::Strided(access) = self.r.clone() else { return None };
         let strides = access.strides.iter().map(Dim::known).collect::<Option<Vec<i64>>>()?;
         let place = access.offset.known()?;
@@ -125,25 +121,18 @@ impl Recurrent {
             };
             p.columns(self.hidden).map(place).collect()
         };
-        let matrix =
-            |p: &Product| Matrix { place, depth: depth.clone(), columns: places(p).into(), width: p.width() };
-        let tensor = pack(constant, DType::F32, products.iter().map(matrix).collect());
+        let part = |p: &Product| part(place, depth.clone(), places(p).into(), p.width());
+        let parts = products.iter().map(part).collect();
+        let tensor = Packed { source: constant.clone(), dtype: DType::F32, parts };
         let width = products[0].width();
         self.r = Operand::Packed(Panels { arg: access.arg, dtype: DType::F32, width, strides: vec![] });
         Some(tensor)
     }
 }
 
-/// A place in the depth or width of a matrix that holds zeros.
-const ZERO: i64 = i64::MIN;
-
-/// A matrix in a tensor that becomes panels: where it begins, and how far from there its rows and columns
-/// stand. Columns fill whole panels.
-struct Matrix {
-    place: i64,
-    depth: Arc<[i64]>,
-    columns: Arc<[i64]>,
-    width: i64,
+/// A matrix with one row after the other.
+fn part(place: i64, depth: Arc<[i64]>, columns: Arc<[i64]>, width: i64) -> Part {
+    Part { place, depth, columns, width: width as usize, beside: 1 }
 }
 
 /// Panels of a batch of matrices of one depth, with the operand that reads them.
@@ -155,7 +144,7 @@ fn batched(
     depth: Axis,
     wide: Axis,
     width: i64,
-) -> Option<(Panels, Made)> {
+) -> Option<(Panels, Packed)> {
     let outer =
         batch.iter().zip(&access.strides).map(|(d, s)| Axis::of(d, s)).collect::<Option<Vec<Axis>>>()?;
     let panels = ceil_div(wide.size, width) * width * depth.size;
@@ -167,25 +156,9 @@ fn batched(
     let own: Vec<Axis> = outer.into_iter().filter(|axis| axis.stride != 0).collect();
     let offset = access.offset.known()?;
     let (depth, columns): (Arc<[i64]>, Arc<[i64]>) = (offsets(&[depth]).into(), columns(wide, width).into());
-    let matrix =
-        |o: &i64| Matrix { place: offset + o, depth: depth.clone(), columns: columns.clone(), width };
-    let tensor = pack(constant, dtype, offsets(&own).iter().map(matrix).collect());
-    Some((Panels { arg: access.arg, dtype, width, strides }, tensor))
-}
-
-/// Panels of matrices, one after the other.
-fn pack(constant: &Tensor, dtype: DType, matrices: Vec<Matrix>) -> Made {
-    let elements: usize = matrices.iter().map(|m| m.depth.len() * m.columns.len()).sum();
-    let constant = constant.clone();
-    Made::new(dtype, [elements], move || {
-        let source = constant.cast(dtype);
-        let mut packed = Tensor::zeros(dtype, [elements]);
-        match dtype.size() {
-            8 => copy::<8>(source.bytes(), packed.bytes_mut(), &matrices),
-            _ => copy::<4>(source.bytes(), packed.bytes_mut(), &matrices),
-        }
-        packed
-    })
+    let part = |o: &i64| part(offset + o, depth.clone(), columns.clone(), width);
+    let packed = Packed { source: constant.clone(), dtype, parts: offsets(&own).iter().map(part).collect() };
+    Some((Panels { arg: access.arg, dtype, width, strides }, packed))
 }
 
 /// The places of all elements of a box, the last axis fastest.
@@ -199,23 +172,4 @@ fn offsets(axes: &[Axis]) -> Vec<i64> {
 fn columns(wide: Axis, width: i64) -> Vec<i64> {
     let place = |i: i64| if i < wide.size { i * wide.stride } else { ZERO };
     (0..ceil_div(wide.size, width) * width).map(place).collect()
-}
-
-/// Copies elements of `S` bytes.
-fn copy<const S: usize>(from: &[u8], mut to: &mut [u8], matrices: &[Matrix]) {
-    for matrix in matrices {
-        let width = matrix.width as usize;
-        for columns in matrix.columns.chunks_exact(width) {
-            for &deep in &*matrix.depth {
-                let (row, rest) = to.split_at_mut(width * S);
-                to = rest;
-                if deep == ZERO {
-                    continue;
-                }
-                for (element, &column) in row.chunks_exact_mut(S).zip(columns).filter(|(_, c)| **c != ZERO) {
-                    element.copy_from_slice(&from[(matrix.place + deep + column) as usize * S..][..S]);
-                }
-            }
-        }
-    }
 }

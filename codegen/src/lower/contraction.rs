@@ -190,7 +190,7 @@ impl Lowerer<'_> {
         if let Some(tensor) = self.tensor(call.args[b]).cloned()
             && let Some((dot, packed)) = self.target.cpu().and_then(|cpu| Dot::of(&gemm, &tensor, cpu))
         {
-            call.args[b] = self.constant("packed", &packed);
+            call.args[b] = self.packed(packed);
             return Ok((Kernel::Dot(dot), k * 2));
         }
         if let Some(tensor) = self.tensor(call.args[b]).cloned()

@@ -4,10 +4,11 @@ use super::trace::Why;
 use super::{Lowerer, View};
 use crate::kernel::contract::Access;
 use crate::kernel::row_major;
-use crate::weight::Made;
+use crate::weight::{Packed, Part};
 use sardonyx_ir::{Graph, Op, Type};
 use sardonyx_runtime::manifest::{BufferIndex, Place};
 use sardonyx_tensor::{DType, Dim, Tensor};
+use std::sync::Arc;
 
 /// Channels are a multiple of so many where they stand side by side.
 const CHANNELS: i64 = 8;
@@ -115,8 +116,9 @@ impl Lowerer<'_> {
         }
         let turn = Op::Transpose { perm };
         let lines = view.moved(&turn, &ty).expect("a transpose should be a view");
-        let Some(made) = self.tensor(view.buffer).and_then(|t| gathered(t, &lines)) else { return view };
-        let whole = View::whole(self.packed(made), ty);
+        let packed = self.tensor(view.buffer).and_then(|t| gathered(t, &lines, rank - 1));
+        let Some(packed) = packed else { return view };
+        let whole = View::whole(self.packed(packed), ty);
         whole.moved(&turn, &view.ty).expect("a transpose should be a view")
     }
 
@@ -143,8 +145,9 @@ impl Lowerer<'_> {
         };
         let ty = Type { dtype: weights.ty.dtype, shape };
         let view = View { buffer: weights.buffer, offset: access.offset.clone(), strides, ty };
-        let packed = match self.tensor(view.buffer).and_then(|t| gathered(t, &view)) {
-            Some(made) => View::whole(self.constant("packed", &made.tensor()), view.ty.clone()),
+        let rows = if apart && beside { kernel.len() } else { 2 };
+        let packed = match self.tensor(view.buffer).and_then(|t| gathered(t, &view, rows)) {
+            Some(packed) => View::whole(self.packed(packed), view.ty.clone()),
             None => self.contiguous(&view),
         };
         let mut own = packed.strides.clone();
@@ -160,31 +163,20 @@ impl Lowerer<'_> {
     }
 }
 
-/// The elements of a view of a constant, in order; `None` where it is not known which they are.
-fn gathered(tensor: &Tensor, view: &View) -> Option<Made> {
-    let known = |dims: &[Dim]| dims.iter().map(Dim::known).collect::<Option<Vec<i64>>>();
-    let (shape, strides, first) = (known(&view.ty.shape)?, known(&view.strides)?, view.offset.known()?);
-    let last: i64 = first + shape.iter().zip(&strides).map(|(n, s)| (n - 1) * s).sum::<i64>();
-    let inside = strides.iter().all(|s| *s >= 0) && first >= 0 && last < tensor.len() as i64;
-    if shape.contains(&0) || !inside {
-        return None;
-    }
-    let (tensor, sizes) = (tensor.clone(), shape.iter().map(|&n| n as usize).collect::<Vec<_>>());
-    Some(Made::new(tensor.dtype(), sizes.clone(), move || {
-        let size = tensor.dtype().size();
-        let mut to = Tensor::zeros(tensor.dtype(), sizes.clone());
-        let (&length, outer) = shape.split_last().unwrap_or((&1, &[]));
-        let step = strides.last().copied().unwrap_or(0);
-        let mut lines = vec![first];
-        for (&count, &stride) in outer.iter().zip(&strides) {
-            lines = lines.iter().flat_map(|p| (0..count).map(move |i| p + i * stride)).collect();
-        }
-        for (line, begin) in to.bytes_mut().chunks_exact_mut(length as usize * size).zip(lines) {
-            for (i, element) in (0..).zip(line.chunks_exact_mut(size)) {
-                let place = (begin + i * step) as usize * size;
-                element.copy_from_slice(&tensor.bytes()[place..place + size]);
-            }
-        }
-        to
-    }))
+/// The elements of a view of a constant, in order: those of the first `outer` dimensions as columns, each a panel; `None`
+/// where it is not known which they are.
+fn gathered(tensor: &Tensor, view: &View, outer: usize) -> Option<Packed> {
+    let shape = view.ty.shape.iter().map(Dim::known).collect::<Option<Vec<i64>>>()?;
+    let strides = view.strides.iter().map(Dim::known).collect::<Option<Vec<i64>>>()?;
+    let places = |axes: std::ops::Range<usize>| -> Arc<[i64]> {
+        let all = axes.fold(vec![0], |places, axis| {
+            let (size, stride) = (shape[axis], strides[axis]);
+            places.iter().flat_map(|p| (0..size).map(move |i| p + i * stride)).collect()
+        });
+        all.into()
+    };
+    let (columns, depth) = (places(0..outer), places(outer..shape.len()));
+    let part = Part { place: view.offset.known()?, depth, columns, width: 1, beside: 1 };
+    let packed = Packed { source: tensor.clone(), dtype: tensor.dtype(), parts: vec![part] };
+    packed.lies_in_source().then_some(packed)
 }

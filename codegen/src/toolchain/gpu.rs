@@ -30,6 +30,8 @@ pub struct Tools {
     pub worker: Vec<String>,
     /// NVRTC's library, if the loader does not find it by name.
     pub nvrtc: Option<PathBuf>,
+    /// Whether clang compiles for AMD even where hiprtc is here and knows the GPU.
+    pub clang: bool,
 }
 
 /// The compiler of one GPU.
@@ -40,7 +42,10 @@ enum Toolchain {
 
 impl Toolchain {
     fn find(target: &GpuSpec, tools: &Tools) -> Result<Toolchain, ToolchainError> {
-        let compiler = Compiler::load(target.platform, tools.nvrtc.as_deref());
+        let compiler = match target.platform {
+            Platform::Hip if tools.clang => Err("not asked for".into()),
+            platform => Compiler::load(platform, tools.nvrtc.as_deref()),
+        };
         let reason = match (compiler, target.platform) {
             (Ok(compiler), _) if compiler.knows(target) => return Ok(Toolchain::Rtc(compiler)),
             (Ok(compiler), _) => format!("{} does not know it", compiler.version()),
@@ -164,27 +169,38 @@ pub(super) fn objects(
     Ok(Objects { objects, places, kernels: unique.len(), cached: cached.into_inner() })
 }
 
+/// A code object for each kernel, given as texts of [`emit::hip::text`], and whether it came from the cache.
+///
+/// # Errors
+/// When there is no compiler for the GPU, or it refuses a text.
+pub fn code(
+    texts: &[String],
+    target: &GpuSpec,
+    options: &Options<'_>,
+) -> Result<Vec<(Vec<u8>, bool)>, ToolchainError> {
+    let none = Tools::default();
+    let job = Job::new(target, options, &none)?;
+    super::parallel(options.jobs, texts, |text: &String| job.object("kernel", text))
+}
+
 /// What kernels, given as texts of [`emit::hip::text`], take of an AMD GPU.
 ///
 /// # Errors
-/// When there is no compiler for it, or it refuses a text.
+/// As of [`code`].
 pub fn resources(
     texts: &[String],
     target: &GpuSpec,
     options: &Options<'_>,
 ) -> Result<Vec<Resources>, ToolchainError> {
-    let none = Tools::default();
-    let job = Job::new(target, options, &none)?;
-    let of_text = |text: &String| {
-        let (object, _) = job.object("kernel", text)?;
-        let error = |message| ToolchainError::Gpu {
+    let of_object = |(object, _): &(Vec<u8>, bool)| {
+        let kernels = resources::of_object(object);
+        let kernel = kernels.and_then(|mut all| all.pop().ok_or_else(|| "no kernel is in it".to_string()));
+        kernel.map_err(|message| ToolchainError::Gpu {
             arch: target.arch.into(),
-            toolchain: job.version.clone(),
+            toolchain: "the code object".into(),
             kernel: "kernel".into(),
             message,
-        };
-        let mut kernels = resources::of_object(&object).map_err(error)?;
-        kernels.pop().ok_or_else(|| error("a code object without a kernel".into()))
+        })
     };
-    super::parallel(options.jobs, texts, of_text)
+    code(texts, target, options)?.iter().map(of_object).collect()
 }

@@ -63,6 +63,30 @@ impl Region {
             Region::Mapped(map) => map.as_mut_ptr(),
         }
     }
+
+    /// The bytes of the region.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Region::Empty => &[],
+            // SAFETY: the memory is owned, of this size, and was zero at first.
+            Region::Heap { start, layout } => unsafe {
+                std::slice::from_raw_parts(start.as_ptr(), layout.size())
+            },
+            Region::Mapped(map) => map,
+        }
+    }
+
+    /// The bytes of the region, to write.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Region::Empty => &mut [],
+            // SAFETY: as above, and nobody else refers to it.
+            Region::Heap { start, layout } => unsafe {
+                std::slice::from_raw_parts_mut(start.as_ptr(), layout.size())
+            },
+            Region::Mapped(map) => map,
+        }
+    }
 }
 
 impl Drop for Region {

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use sardonyx_tensor::{DType, Dim};
 
 use super::{PAGE, check_steps};
-use crate::manifest::{Buffer, Manifest, Place, Port, TargetProgram, Weight, count_steps};
+use crate::device;
+use crate::manifest::{Buffer, Manifest, Packed, Place, Port, TargetProgram, Weight, count_steps};
 
 /// What is wrong, for people.
 pub(super) type Check = Result<(), String>;
@@ -116,6 +117,33 @@ fn check_weight(weight: &Weight, manifest: &Manifest) -> Check {
     Ok(())
 }
 
+/// The bytes that panels take; `None` on overflow, or where the places of rows or columns are missing.
+pub(super) fn packed_size(packed: &Packed, manifest: &Manifest) -> Option<u64> {
+    let places = |index: usize| {
+        let weight = manifest.weights.get(index).filter(|weight| weight.dtype == DType::I64)?;
+        Some(weight_size(weight)? / 8)
+    };
+    packed.matrices.iter().try_fold(0u64, |all, matrix| {
+        let rows = places(matrix.depth)?.checked_next_multiple_of(matrix.beside as u64)?;
+        let columns = places(matrix.columns)?;
+        let whole = matrix.width > 0 && columns % matrix.width as u64 == 0;
+        let size = rows.checked_mul(columns)?.checked_mul(packed.dtype.size() as u64)?;
+        all.checked_add(size).filter(|_| whole)
+    })
+}
+
+fn check_packed(packed: &Packed, target: &TargetProgram, manifest: &Manifest) -> Check {
+    ensure!(device::is_cpu(target), "only programs for the CPU have panels");
+    let Some(weight) = manifest.weights.get(packed.weight) else {
+        return Err(format!("they are made of weight {}, which does not exist", packed.weight));
+    };
+    let numbers = !packed.dtype.is_reference() && !weight.dtype.is_reference();
+    ensure!(numbers, "{} is made of {}", packed.dtype, weight.dtype);
+    let size = packed_size(packed, manifest).ok_or("a matrix without places, or of no size")?;
+    ensure!(size < 1 << 62, "they are larger than any memory");
+    Ok(())
+}
+
 fn check_target(target: &TargetProgram, manifest: &Manifest, symbols: &BTreeSet<&str>) -> Check {
     for &code in &target.code {
         ensure!(code < manifest.blobs.len(), "code in blob {code}, which does not exist");
@@ -132,6 +160,9 @@ fn check_target(target: &TargetProgram, manifest: &Manifest, symbols: &BTreeSet<
             number.is_some_and(|number| number < kernel.dims)
         };
         known_symbols(&kernel.scratch, &parameter, &format!("the scratch size of kernel `{name}`"))?;
+    }
+    for (index, packed) in target.packed.iter().enumerate() {
+        check_packed(packed, target, manifest).map_err(|reason| format!("panels {index}: {reason}"))?;
     }
     let defined = check_steps::defined_symbols(&target.steps);
     for symbol in &defined {
@@ -188,6 +219,14 @@ fn check_buffer(
             let size = buffer.bytes.known().and_then(|size| u64::try_from(size).ok());
             let fits = size.is_some_and(|size| Some(size) <= weight_size(weight));
             ensure!(fits, "it is larger than weight `{}`", weight.name);
+            Ok(())
+        }
+        Place::Packed(index) => {
+            let packed =
+                target.packed.get(*index).ok_or(format!("it is panels {index}, which do not exist"))?;
+            let size = buffer.bytes.known().and_then(|size| u64::try_from(size).ok());
+            let fits = size.is_some_and(|size| Some(size) <= packed_size(packed, manifest));
+            ensure!(fits, "it is larger than panels {index}");
             Ok(())
         }
         Place::Workspace { first, last } => {

@@ -139,8 +139,8 @@ fn reads(target: &TargetProgram, buffers: impl IntoIterator<Item = BufferIndex>)
 fn writes(target: &TargetProgram, buffers: impl IntoIterator<Item = BufferIndex>) -> Check {
     for buffer in buffers {
         reads(target, [buffer])?;
-        let constant =
-            root(target, buffer).is_none_or(|b| matches!(b.place, Place::Input(_) | Place::Weight(_)));
+        let constant = root(target, buffer)
+            .is_none_or(|b| matches!(b.place, Place::Input(_) | Place::Weight(_) | Place::Packed(_)));
         ensure!(!constant, "it writes to buffer {buffer}, which is only read");
     }
     Ok(())

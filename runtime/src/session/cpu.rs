@@ -2,7 +2,7 @@
 
 use super::bind::{Data, Given};
 use super::{LateOutput, Machine, Output, Session, late_outputs, output_index, place_workspace, wrong_size};
-use crate::cpu::Running;
+use crate::cpu::{Constants, Running};
 use crate::error::{Error, Result};
 use crate::manifest::{Place, TargetProgram};
 use crate::memory::Memory;
@@ -21,7 +21,7 @@ impl Session {
         state.reserve(plan)?;
         let (program, target) = (&self.program, self.program.target(self.target));
         let mut memory = state.begin();
-        place_constant(&mut memory, program, target, plan, given)?;
+        place_constant(&mut memory, program, &self.constants, target, plan, given)?;
         place_workspace(&mut memory, target, plan);
         for output in outputs.iter_mut() {
             let port = output_index(program, output.name)?;
@@ -47,6 +47,7 @@ impl Session {
 fn place_constant<'a>(
     memory: &mut Running<'a>,
     program: &'a Program,
+    constants: &'a Constants,
     target: &TargetProgram,
     plan: &Plan,
     given: &Given<'a>,
@@ -69,6 +70,7 @@ fn place_constant<'a>(
             Place::Weight(weight) => {
                 memory.place_input(index, &program.bytes()[program.weight_range(*weight)])
             }
+            Place::Packed(packed) => memory.place_input(index, constants.bytes(*packed)),
             Place::Workspace { .. } | Place::Output(_) | Place::Alias { .. } | Place::Late => {}
         }
     }

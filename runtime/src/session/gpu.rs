@@ -135,6 +135,7 @@ fn place_constant(
                 }
             }
             Place::Weight(weight) => memory.place_weight(index, weight),
+            Place::Packed(_) => unreachable!("programs of GPUs should have no panels"),
             Place::Workspace { .. } | Place::Output(_) | Place::Alias { .. } | Place::Late => {}
         }
     }

@@ -39,7 +39,7 @@ fn processor(target: &GpuSpec) -> TargetSpec {
         cpu: target.arch.to_string(),
         features: String::new(),
         vector_bytes: 16,
-        vector_registers: 16,
+        vector_registers: 8,
         fma: true,
         f16c: true,
         vnni: false,
