@@ -1,6 +1,7 @@
 //! A file for several targets: every constant once, in whatever order the first of them reads it, and panels for the CPU
 //! made of it when a session begins.
 #![cfg(feature = "cpu")]
+#![allow(clippy::unwrap_used)]
 #[path = "common/cases.rs"]
 mod cases;
 
