@@ -4,6 +4,7 @@
 //! The models are those of `models/small`, of `SARDONYX_MODELS` (else `models/cache`) and, if it is set, of the
 //! folders in `SARDONYX_EXPORTS`. Code objects are kept in the build folder, so a kernel that did not change is not
 //! compiled again.
+#![allow(clippy::unwrap_used)]
 use super::{has_compiler, root, tools};
 use sardonyx::compile::{Options, optimize};
 use sardonyx::onnx::{ImportOptions, import};
