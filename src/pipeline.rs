@@ -24,9 +24,8 @@ pub fn optimize(driver: &mut Driver, g: &mut Graph) {
     // After the rules, whose patterns and constants are those of f32, and before grouping, which puts the casts
     // into the kernels around them.
     driver.run(pass("precision"), g);
-    // Where halves are what is computed on, and after movement, which would undo it; the new weights are constants.
+    // Where halves are what is computed on, and after movement, which would undo it.
     driver.run(pass("channels"), g);
-    driver.run(pass("fold"), g);
     // Last: nothing looks into the regions it makes.
     driver.run(pass("group"), g);
 }

@@ -7,17 +7,16 @@
 //! %0 = transpose(%x) {perm=[0, 2, 3, 1]}
 //! %1 = pad(%0, 0.0) : f16[b,224,230,4] {before=[0, 0, 3, 0], after=[0, 0, 3, 1]}
 //! %2 = transpose(%1) {perm=[0, 3, 1, 2]}
-//! %3 = pad(%w, 0.0) : f16[64,4,7,8] {after=[0, 1, 0, 1]}
+//! %3 = const … : f16[64,4,7,8]
 //! %4 = conv(%2, %3) {strides=[2, 2], pads=[3, 0, 3, 0]}
 //! ```
 //! The taps of a row are one run of memory then, from an aligned place on. The grouping puts the padding into the
-//! kernel that makes the image's elements halves; `fold` computes the weights.
+//! kernel that makes the image's elements halves.
 use crate::Options;
-use crate::pattern::is_constant;
 use sardonyx_ir::ops::Op;
 use sardonyx_ir::ops::attribute::PadMode;
 use sardonyx_ir::rewrite::{Check, Match, Pat, Rule, RuleSet, Val, need, rule_if};
-use sardonyx_ir::{Graph, OpBuilder};
+use sardonyx_ir::{Graph, OpBuilder, interp};
 use sardonyx_tensor::{DType, Dim, Tensor};
 
 pub(crate) fn rules() -> RuleSet {
@@ -39,8 +38,8 @@ struct Filled {
     /// Zeros before and after in the image, its channels last.
     before: Vec<Dim>,
     after: Vec<Dim>,
-    /// Zeros after the weights.
-    weights: Vec<Dim>,
+    /// The weights, with zeros after them.
+    weights: Tensor,
     dtype: DType,
 }
 
@@ -51,28 +50,27 @@ fn few(bias: bool) -> Rule {
             "few_channels",
             move |[x, w, b]| Pat::apply(conv(), &[x, w, b]),
             filled,
-            |[x, w, b], filled| Val::apply(filled.op.clone(), &[filled.image(x), filled.weights(w), b]),
+            |[x, w, b], filled| {
+                Val::apply(filled.op.clone(), &[filled.image(x), w.constant(filled.weights.clone()), b])
+            },
         );
     }
     rule_if(
         "few_channels",
         move |[x, w]| Pat::apply(conv(), &[x, w]),
         filled,
-        |[x, w], filled| Val::apply(filled.op.clone(), &[filled.image(x), filled.weights(w)]),
+        |[x, w], filled| {
+            Val::apply(filled.op.clone(), &[filled.image(x), w.constant(filled.weights.clone())])
+        },
     )
 }
 
 impl Filled {
-    fn zero<'g>(&self, beside: Val<'g>) -> Val<'g> {
-        beside.constant(Tensor::from_f64s(self.dtype, [], [0.0]))
-    }
     fn image<'g>(&self, x: Val<'g>) -> Val<'g> {
         let last = x.transpose(vec![0, 2, 3, 1]);
-        let padded = last.pad(self.zero(x), self.before.clone(), self.after.clone(), PadMode::Constant);
+        let zero = x.constant(Tensor::from_f64s(self.dtype, [], [0.0]));
+        let padded = last.pad(zero, self.before.clone(), self.after.clone(), PadMode::Constant);
         padded.transpose(vec![0, 3, 1, 2])
-    }
-    fn weights<'g>(&self, w: Val<'g>) -> Val<'g> {
-        w.pad(self.zero(w), vec![Dim::ZERO; 4], self.weights.clone(), PadMode::Constant)
     }
 }
 
@@ -83,7 +81,7 @@ fn filled(m: &Match) -> Check<Filled> {
     let (x, w) = (m.var_type(0), m.var_type(1));
     need(x.rank() == 4 && group == 1, "not an image in one group")?;
     need(matches!(x.dtype, DType::F16 | DType::BF16), "it does not compute on halves")?;
-    need(is_constant(m.graph(), m.var(1)), "the weights are not constant")?;
+    let given = m.constant(1)?;
     let known = |d: &Dim| d.known().ok_or("a size is not known");
     let (channels, taps, width) = (known(&w.shape[1])?, known(&w.shape[3])?, known(&x.shape[3])?);
     let columns = known(&m.ty().shape[3])?;
@@ -100,11 +98,18 @@ fn filled(m: &Match) -> Check<Filled> {
     let mut conv_pads = if pads.is_empty() { vec![0; 4] } else { pads };
     (conv_pads[1], conv_pads[3]) = (0, 0);
     let dims = |list: [i64; 4]| list.map(Dim::from).to_vec();
+    let pad = Op::Pad {
+        before: dims([0; 4]),
+        after: dims([0, more - channels, 0, whole(taps) - taps]),
+        mode: PadMode::Constant,
+    };
+    let zero = Tensor::from_f64s(x.dtype, [], [0.0]);
+    let made = interp::eval_op(&pad, &[given.clone(), zero]).ok().and_then(|mut made| made.pop());
     Ok(Filled {
         op: Op::Conv { strides, pads: conv_pads, dilations, group },
         before: dims([0, 0, before, 0]),
         after: dims([0, 0, row - before - width, more - channels]),
-        weights: dims([0, more - channels, 0, whole(taps) - taps]),
+        weights: made.ok_or("the weights cannot be filled up")?,
         dtype: x.dtype,
     })
 }
