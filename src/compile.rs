@@ -1,14 +1,15 @@
 //! From a model to a program: the pipeline of passes, then code generation.
 use crate::onnx::{ImportOptions, Model};
 use crate::pipeline;
-use sardonyx_codegen::compile::{CompileError, CompileOptions, Progress, Report};
+use sardonyx_codegen::compile::{CompileError, CompileOptions, Progress, Report, Special, sizes_text};
 use sardonyx_codegen::toolchain::cache::Cache;
 use sardonyx_codegen::toolchain::gpu::Tools;
-use sardonyx_ir::Graph;
 use sardonyx_ir::rewrite::{Miss, Rewrite, Trace};
+use sardonyx_ir::{Graph, at_sizes};
 use sardonyx_passes::{Driver, Timing};
 use sardonyx_runtime::Device;
-use sardonyx_tensor::DType;
+use sardonyx_tensor::{DType, Dim};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -27,6 +28,8 @@ pub struct Options {
     pub tools: Tools,
     /// Whether kernel sources are kept in the program.
     pub keep_source: bool,
+    /// Sizes for which the program has code of its own besides that for all, by symbol.
+    pub special: Vec<BTreeMap<String, i64>>,
     /// What is put in place of the model's f32: f16 or bf16; nothing if none.
     pub dtype: Option<DType>,
     /// Whether sessions on GPUs may let vendors' libraries compute matrix products, where they are faster.
@@ -48,6 +51,7 @@ impl Default for Options {
             cache: None,
             tools: Tools::default(),
             keep_source: false,
+            special: Vec::new(),
             dtype: None,
             libraries: false,
             narrowed: None,
@@ -112,6 +116,27 @@ pub fn optimize(model: &Model, options: &Options, dump: Option<(&str, Show<'_>)>
     Optimized { graph, timings, rewrites: passes.trace.rewrites(), misses: passes.trace.misses() }
 }
 
+/// The graphs of a model, after the passes, for the sizes that have code of their own.
+///
+/// # Errors
+/// When no input has a dimension of such a name, and when a size does not fit the model.
+pub fn specialize(model: &Model, options: &Options) -> Result<Vec<Special>, CompileError> {
+    let shapes = model.graph.inputs().flat_map(|v| model.graph.ty(v).shape.iter());
+    let known: BTreeSet<String> = shapes.filter_map(Dim::as_symbol).map(String::from).collect();
+    let special = |sizes: &BTreeMap<String, i64>| {
+        let failed = |reason| CompileError::Sizes { sizes: sizes_text(sizes), reason };
+        if let Some(name) = sizes.keys().find(|name| !known.contains(*name)) {
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+            return Err(failed(format!("no input has an open dimension `{name}`; there are: {known}")));
+        }
+        let mut graph = at_sizes(&model.graph, sizes).map_err(failed)?;
+        pipeline::optimize(&mut Driver::new(&pass_options(options, None)), &mut graph);
+        Ok(Special { sizes: sizes.clone(), graph })
+    };
+    options.special.iter().map(special).collect()
+}
+
 fn pass_options(options: &Options, explain: Option<String>) -> sardonyx_passes::Options {
     sardonyx_passes::Options {
         trace: Trace::new(options.stop_after, explain),
@@ -140,8 +165,9 @@ pub fn optimized_until(model: &Model, options: &Options, name: &str) -> Graph {
 /// # Errors
 /// When nodes have no kernel on a target, a target is unknown, or a toolchain is missing.
 pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileError> {
-    let optimized = optimize(model, options, None);
-    let (bytes, report) = generate(&optimized.graph, &model.name, options, None)?;
+    let (optimized, special) = (optimize(model, options, None), specialize(model, options)?);
+    let mut bytes = Vec::new();
+    let report = generate_to(&optimized.graph, &special, &model.name, options, None, &mut bytes)?;
     Ok(Compiled { bytes, report, rewrites: optimized.rewrites.len() })
 }
 
@@ -156,16 +182,18 @@ pub fn generate(
     progress: Option<&(dyn Fn(Progress) + Sync)>,
 ) -> Result<(Vec<u8>, Report), CompileError> {
     let mut bytes = Vec::new();
-    let report = generate_to(graph, name, options, progress, &mut bytes)?;
+    let report = generate_to(graph, &[], name, options, progress, &mut bytes)?;
     Ok((bytes, report))
 }
 
-/// As [`generate`], into a file or what else takes bytes: the program is never in memory as a whole.
+/// As [`generate`], with code for some sizes alone, into a file or what else takes bytes: the program is never in memory
+/// as a whole.
 ///
 /// # Errors
 /// As of [`compile`], and when writing fails.
 pub fn generate_to(
     graph: &Graph,
+    special: &[Special],
     name: &str,
     options: &Options,
     progress: Option<&(dyn Fn(Progress) + Sync)>,
@@ -181,6 +209,7 @@ pub fn generate_to(
         keep_source: options.keep_source,
         golden: None,
         libraries: options.libraries,
+        special,
         progress,
     };
     sardonyx_codegen::compile::compile_to(graph, &options, out)

@@ -11,6 +11,7 @@ use sardonyx_ir::{Graph, Op};
 use sardonyx_runtime::manifest::{Buffer, Constraint, LibraryCall, Place, Port, Step, TargetProgram, walk};
 use sardonyx_runtime::{Error as ProgramError, ProgramBuilder};
 use sardonyx_tensor::{Dim, Tensor};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 
@@ -33,8 +34,19 @@ pub struct CompileOptions<'a> {
     pub golden: Option<Golden<'a>>,
     /// Whether sessions on GPUs may let rocBLAS or cuBLAS compute matrix products, where they are faster.
     pub libraries: bool,
+    /// Graphs for some sizes alone, for which every target gets a program of its own besides that for all sizes.
+    pub special: &'a [Special],
     /// Is told what is going on.
     pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
+}
+
+/// A graph for some sizes alone.
+#[derive(Debug)]
+pub struct Special {
+    /// The sizes, by input symbol.
+    pub sizes: BTreeMap<String, i64>,
+    /// The graph, of the same inputs and outputs, in which they are known.
+    pub graph: Graph,
 }
 
 /// Inputs and outputs of the self-test.
@@ -86,6 +98,14 @@ pub enum CompileError {
         "unknown target `{0}`; targets are `cpu`, `cpu:PROCESSOR`, `hip:ARCH` and `cuda:ARCH` (`sardonyx targets` lists them)"
     )]
     Target(String),
+    /// The graph cannot have these sizes.
+    #[error("sizes {sizes}: {reason}")]
+    Sizes {
+        /// The sizes.
+        sizes: String,
+        /// What does not fit.
+        reason: String,
+    },
     /// The toolchain failed.
     #[error(transparent)]
     Toolchain(#[from] ToolchainError),
@@ -181,16 +201,21 @@ pub fn compile_to(
 ) -> Result<Report, CompileError> {
     let progress = |p| options.progress.iter().for_each(|f| f(p));
     let mut report = Report::default();
+    let any = BTreeMap::new();
+    let mut graphs: Vec<(&BTreeMap<String, i64>, &Graph)> = vec![(&any, graph)];
+    graphs.extend(options.special.iter().map(|special| (&special.sizes, &special.graph)));
     let mut lowered: Vec<(Target, Lowered)> = Vec::new();
     for name in &options.targets {
         let spec = target(name)?;
-        progress(Progress::Lowering { nodes: graph.len() });
-        let one = lower::lower(graph, &spec);
-        if !one.unsupported.is_empty() {
-            let (nodes, list) = (graph.len(), one.unsupported);
-            return Err(CompileError::Unsupported { target: spec.name(), nodes, list });
+        for (_, graph) in &graphs {
+            progress(Progress::Lowering { nodes: graph.len() });
+            let one = lower::lower(graph, &spec);
+            if !one.unsupported.is_empty() {
+                let (nodes, list) = (graph.len(), one.unsupported);
+                return Err(CompileError::Unsupported { target: spec.name(), nodes, list });
+            }
+            lowered.push((spec.clone(), one));
         }
-        lowered.push((spec, one));
     }
     let mut builder = ProgramBuilder::new(concat!("sardonyx ", env!("CARGO_PKG_VERSION")), &options.model);
     describe(graph, &mut builder);
@@ -209,11 +234,13 @@ pub fn compile_to(
     }
     let mut sharing = Sharing::new(lowered.iter().zip(planned.iter().map(|(plan, _)| plan)));
     for (target, ((spec, one), (plan, objects))) in lowered.iter().zip(planned).enumerate() {
+        let (sizes, graph) = graphs[target % graphs.len()];
         let mut program = plan.program;
         sharing.place(target, &mut program, &mut builder);
         program.code = objects.into_iter().map(|object| builder.code(object)).collect();
-        program.placement = placement(&spec.name(), graph, one, &program);
+        program.placement = placement(&place(spec, sizes), graph, one, &program);
         program.name = spec.name();
+        program.sizes = sizes.clone();
         program.features = spec.cpu().map(features).unwrap_or_default();
         report.placement.push(program.placement.clone());
         builder.manifest.targets.push(program);
@@ -222,7 +249,9 @@ pub fn compile_to(
     progress(Progress::Packing);
     if options.keep_source {
         builder.attachment("graph", sardonyx_ir::text::print(graph));
-        lowered.iter().for_each(|(spec, one)| keep_source(&mut builder, spec, one));
+        for (k, (spec, one)) in lowered.iter().enumerate() {
+            keep_source(&mut builder, &place(spec, graphs[k % graphs.len()].0), spec, one);
+        }
     }
     if let Some(golden) = &options.golden {
         add_golden(&mut builder, golden);
@@ -232,10 +261,10 @@ pub fn compile_to(
 }
 
 /// Keeps the text of every launch's loops and code.
-fn keep_source(builder: &mut ProgramBuilder<'_>, target: &Target, lowered: &Lowered) {
+fn keep_source(builder: &mut ProgramBuilder<'_>, place: &str, target: &Target, lowered: &Lowered) {
     let extension = if target.cpu().is_some() { "ll" } else { "hip" };
     for (k, unit) in lowered.units.iter().enumerate() {
-        let name = format!("{}/{k}.{}", target.name(), unit.name());
+        let name = format!("{place}/{k}.{}", unit.name());
         builder.attachment(&format!("nest/{name}"), unit.to_string());
         builder.attachment(&format!("source/{name}.{extension}"), emit::source(unit, target));
     }
@@ -285,6 +314,20 @@ fn add_golden(builder: &mut ProgramBuilder<'_>, golden: &Golden<'_>) {
     let (inputs, outputs) = (add("golden input ", golden.inputs), add("golden output ", golden.outputs));
     let (atol, rtol) = (golden.atol, golden.rtol);
     builder.manifest.golden = Some(sardonyx_runtime::manifest::Golden { inputs, outputs, atol, rtol });
+}
+
+/// A target, and the sizes that a program is for alone.
+fn place(target: &Target, sizes: &BTreeMap<String, i64>) -> String {
+    match sizes.is_empty() {
+        true => target.name(),
+        false => format!("{} at {}", target.name(), sizes_text(sizes)),
+    }
+}
+
+/// Sizes as the command line has them: `batch=8,s=128`.
+pub fn sizes_text(sizes: &BTreeMap<String, i64>) -> String {
+    let sizes: Vec<String> = sizes.iter().map(|(symbol, size)| format!("{symbol}={size}")).collect();
+    sizes.join(",")
 }
 
 /// The line that says where nodes run.

@@ -9,6 +9,7 @@ pub mod interp;
 pub mod ops;
 pub mod rewrite;
 pub mod scalar;
+mod sizes;
 mod symbols;
 pub mod text;
 pub mod types;
@@ -16,4 +17,5 @@ pub mod verify;
 
 pub use graph::{Graph, NodeId, Origin, Requirement, Value};
 pub use ops::{Op, OpBuilder};
+pub use sizes::at_sizes;
 pub use types::Type;

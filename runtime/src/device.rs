@@ -138,7 +138,7 @@ impl FromStr for Device {
 /// The first target that runs on the CPU.
 pub(crate) fn select_cpu(targets: &[TargetProgram]) -> Result<usize> {
     let mut reasons = Vec::new();
-    for (index, target) in targets.iter().enumerate() {
+    for (index, target) in for_all_sizes(targets) {
         match lacking(target) {
             None => return Ok(index),
             Some(reason) => reasons.push(reason),
@@ -150,13 +150,12 @@ pub(crate) fn select_cpu(targets: &[TargetProgram]) -> Result<usize> {
 /// The target that fits a GPU best, the first of equals.
 pub(crate) fn select_gpu(targets: &[TargetProgram], info: &DeviceInfo) -> Result<usize> {
     let fit = |target: &TargetProgram| fit(&target.name, &info.device, &info.arch);
-    let fits = targets.iter().enumerate().filter_map(|(index, target)| Some((fit(target)?, index)));
+    let fits = for_all_sizes(targets).filter_map(|(index, target)| Some((fit(target)?, index)));
     if let Some((_, index)) = fits.min() {
         return Ok(index);
     }
-    let reasons: Vec<String> = targets
-        .iter()
-        .map(|target| match target.name.split_once(':') {
+    let reasons: Vec<String> = for_all_sizes(targets)
+        .map(|(_, target)| match target.name.split_once(':') {
             Some((platform, arch)) if info.device.to_string().starts_with(platform) => {
                 format!("target {} is for {arch}", target.name)
             }
@@ -164,6 +163,11 @@ pub(crate) fn select_gpu(targets: &[TargetProgram], info: &DeviceInfo) -> Result
         })
         .collect();
     Err(no_target(format!("{}, a {}", info.device, info.arch), &reasons))
+}
+
+/// The programs that are not for some sizes alone.
+fn for_all_sizes(targets: &[TargetProgram]) -> impl Iterator<Item = (usize, &TargetProgram)> {
+    targets.iter().enumerate().filter(|(_, target)| target.sizes.is_empty())
 }
 
 fn no_target(device: String, reasons: &[String]) -> Error {

@@ -19,7 +19,7 @@ mod state;
 pub use buffer::DeviceBuffer;
 pub use context::DeviceInfo;
 pub(crate) use context::{Context, list};
-pub(crate) use loaded::Loaded;
+pub(crate) use loaded::{Loaded, Weights};
 pub(crate) use memory::Running;
 pub(crate) use replay::Replays;
 pub(crate) use state::State;

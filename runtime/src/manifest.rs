@@ -8,6 +8,8 @@ mod library;
 mod product;
 mod step;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use sardonyx_tensor::{DType, Dim};
@@ -46,7 +48,7 @@ pub struct Manifest {
     /// The texts of weights, whose elements are their numbers: from 1 on, 0 is the empty text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<String>,
-    /// One program per target, the preferred first.
+    /// One program per target, the preferred first, and more for some sizes.
     pub targets: Vec<TargetProgram>,
     /// Inputs with the outputs they should give.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -141,6 +143,10 @@ pub struct Golden {
 pub struct TargetProgram {
     /// The name of the target, such as `cpu:znver5`.
     pub name: String,
+    /// The sizes that the program is for, by input symbol. Where there are none it is for all; there is one such
+    /// program for every target. Since format 2.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sizes: BTreeMap<String, i64>,
     /// CPU features the code needs, as the Rust standard library calls them: `avx2`, `avx512f`.
     pub features: Vec<String>,
     /// The blobs that hold code objects.

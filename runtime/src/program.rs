@@ -25,7 +25,7 @@ use sardonyx_tensor::{Heap, Tensor};
 use crate::Device;
 use crate::cpu::{self, Code, Constants, MappedFile};
 use crate::error::{Error, Result};
-use crate::gpu::{Context, Loaded};
+use crate::gpu::{Context, Loaded, Weights};
 use crate::manifest::{self, Manifest, Packed, PackedMatrix, Port, TargetProgram};
 use crate::panels::{self, Matrix};
 use crate::session::Session;
@@ -260,7 +260,8 @@ impl Program {
         }
         let mut all = self.0.constants.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|(_, constants)| constants.strong_count() > 0);
-        let found = all.iter().find(|(target, _)| *target == index);
+        // Programs for some sizes may be made of the same.
+        let found = all.iter().find(|(other, _)| self.target(*other).packed == target.packed);
         if let Some(constants) = found.and_then(|(_, constants)| constants.upgrade()) {
             return Ok(constants);
         }
@@ -314,8 +315,17 @@ impl Program {
         }
         let target = self.target(index);
         let objects = target.code.iter().map(|&blob| &self.bytes()[self.blob_range(blob)]);
-        let weight = |index: usize| &self.bytes()[self.weight_range(index)];
-        let loaded = Arc::new(Loaded::new(context, target, objects, weight)?);
+        let same = |other: usize| self.target(other).name == target.name;
+        let sibling = all.iter().find(|(other, on, _)| same(*other) && on == device);
+        let weights = || match sibling.and_then(|(.., loaded)| loaded.upgrade()) {
+            Some(loaded) => Ok(loaded.weights()),
+            None => {
+                let weight = |index: usize| &self.bytes()[self.weight_range(index)];
+                let programs = self.manifest().targets.iter().filter(|other| other.name == target.name);
+                Weights::new(context, programs, weight).map(Arc::new)
+            }
+        };
+        let loaded = Arc::new(Loaded::new(context, target, objects, weights)?);
         all.push((index, device.clone(), Arc::downgrade(&loaded)));
         Ok(loaded)
     }

@@ -3,10 +3,12 @@
 mod bind;
 mod cpu;
 mod gpu;
+mod instance;
 mod late;
 mod profile;
 mod steps;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sardonyx_tensor::{DType, Tensor};
@@ -78,16 +80,13 @@ pub struct DeviceOutput<'a> {
 /// the program has `host` steps, texts or lists, or the caller keeps the outputs of [`Session::run`].
 pub struct Session {
     program: Program,
-    target: usize,
     device: Device,
-    machine: Machine,
-    /// What is made of weights for it.
-    constants: Arc<Constants>,
-    steps: Steps,
-    /// What is known of bindings, the last used first.
-    plans: Vec<Bound>,
-    /// The buffer of each output.
-    output_buffers: Vec<usize>,
+    /// What ran last.
+    active: Instance,
+    /// What ran before, for other sizes.
+    others: Vec<Instance>,
+    /// The programs for some sizes alone.
+    special: Vec<usize>,
     given: Vec<Option<Tensor>>,
     outputs: Vec<Tensor>,
 }
@@ -96,6 +95,19 @@ pub struct Session {
 enum Machine {
     Cpu(crate::cpu::State),
     Gpu(Box<crate::gpu::State>),
+}
+
+/// One of the file's programs, with what it has on the device.
+struct Instance {
+    target: usize,
+    machine: Machine,
+    /// What is made of weights for it.
+    constants: Arc<Constants>,
+    steps: Steps,
+    /// What is known of bindings, the last used first.
+    plans: Vec<Bound>,
+    /// The buffer of each output.
+    output_buffers: Vec<usize>,
 }
 
 /// A binding of the input symbols.
@@ -116,35 +128,19 @@ struct Outputs<'o, 'h, 'd> {
 impl Session {
     pub(crate) fn new(program: Program, device: Device) -> Result<Session> {
         let targets = &program.manifest().targets;
-        let (index, machine) = match device.as_gpu() {
-            None => {
-                let index = device::select_cpu(targets)?;
-                let (code, buffers) = (program.code(index)?, targets[index].buffers.len());
-                (index, Machine::Cpu(crate::cpu::State::new(code, device.thread_count(), buffers)?))
-            }
-            Some((platform, number)) => {
-                let context = Context::get(platform, number)?;
-                let index = device::select_gpu(targets, &context.info)?;
-                let loaded = program.loaded(index, &context)?;
-                let state = crate::gpu::State::new(context, loaded, program.manifest(), &targets[index])?;
-                (index, Machine::Gpu(Box::new(state)))
-            }
+        let general = match device.as_gpu() {
+            None => device::select_cpu(targets)?,
+            Some((platform, number)) => device::select_gpu(targets, &Context::get(platform, number)?.info)?,
         };
-        let constants = program.constants(index, device.thread_count())?;
-        let (manifest, target) = (program.manifest(), program.target(index));
+        let active = Instance::new(&program, &device, general, device.thread_count())?;
+        let special = |&(_, target): &(usize, &TargetProgram)| {
+            target.name == targets[general].name && !target.sizes.is_empty()
+        };
+        let special = targets.iter().enumerate().filter(special).map(|(index, _)| index).collect();
+        let manifest = program.manifest();
         let outputs = manifest.outputs.iter().map(|port| Tensor::zeros(port.dtype, [0])).collect();
-        Ok(Session {
-            machine,
-            constants,
-            steps: Steps::new(manifest, target),
-            plans: Vec::new(),
-            output_buffers: target.output_buffers(manifest.outputs.len()).into_iter().flatten().collect(),
-            given: vec![None; manifest.inputs.len()],
-            outputs,
-            target: index,
-            device,
-            program,
-        })
+        let (given, others) = (vec![None; manifest.inputs.len()], Vec::new());
+        Ok(Session { active, others, special, given, outputs, device, program })
     }
 
     /// Runs the program on tensors, by input names, and gives its outputs in order.
@@ -160,7 +156,8 @@ impl Session {
         self.forget_texts();
         for (name, tensor) in inputs {
             let index = self.input_index(name.as_ref())?;
-            let tensor = if tensor.dtype().is_reference() { self.steps.heap.adopt(&tensor) } else { tensor };
+            let tensor =
+                if tensor.dtype().is_reference() { self.active.steps.heap.adopt(&tensor) } else { tensor };
             let tensor = match is_aligned(tensor.bytes(), tensor.dtype().size()) {
                 true => tensor,
                 false => Tensor::new(tensor.dtype(), tensor.shape(), tensor.bytes())
@@ -178,7 +175,7 @@ impl Session {
         self.given.fill(None);
         result?;
         for output in self.outputs.iter_mut().filter(|output| output.dtype().is_reference()) {
-            *output = self.steps.heap.released(output);
+            *output = self.active.steps.heap.released(output);
         }
         Ok(&self.outputs)
     }
@@ -235,15 +232,20 @@ impl Session {
         &self.device
     }
 
+    /// The sizes that the program which ran last is for alone, by input symbol; none if it is for all.
+    pub fn sizes(&self) -> &BTreeMap<String, i64> {
+        &self.program.target(self.active.target).sizes
+    }
+
     /// The target of the program that runs, such as `cpu:znver5`.
     pub fn target(&self) -> &str {
-        &self.program.target(self.target).name
+        &self.program.target(self.active.target).name
     }
 
     /// The vendor's libraries that were found, and of the launches that were run how many each computes: those
     /// that it was faster at. Empty on CPUs and for programs compiled without libraries.
     pub fn libraries(&self) -> Vec<(&'static str, usize)> {
-        match &self.machine {
+        match &self.active.machine {
             Machine::Cpu(_) => Vec::new(),
             Machine::Gpu(state) => state.libraries(),
         }
@@ -251,19 +253,19 @@ impl Session {
 
     /// Bytes of the workspace for the shapes of the last run.
     pub fn workspace_size(&self) -> usize {
-        self.plans.first().map_or(0, |bound| bound.plan.workspace)
+        self.active.plans.first().map_or(0, |bound| bound.plan.workspace)
     }
 
     /// Starts measuring steps, from zero, or stops.
     pub fn set_profiling(&mut self, on: bool) {
-        self.steps.profile = on.then(|| Profile::new(self.steps.numbers.count()));
+        self.active.steps.profile = on.then(|| Profile::new(self.active.steps.numbers.count()));
     }
 
     /// What each step that was run took since profiling was switched on, in order.
     pub fn profile(&self) -> Vec<StepProfile> {
-        let target = self.program.target(self.target);
-        let value = |name: &str| self.steps.symbols.get(name);
-        self.steps.profile.as_ref().map_or_else(Vec::new, |profile| profile.steps(target, &value))
+        let target = self.program.target(self.active.target);
+        let value = |name: &str| self.active.steps.symbols.get(name);
+        self.active.steps.profile.as_ref().map_or_else(Vec::new, |profile| profile.steps(target, &value))
     }
 
     /// Every name is of an input, and none is given twice.
@@ -290,7 +292,7 @@ impl Session {
 
     /// Forgets the texts and lists of the last run.
     fn forget_texts(&mut self) {
-        self.steps.heap.truncate(self.program.manifest().texts.len());
+        self.active.steps.heap.truncate(self.program.manifest().texts.len());
     }
 
     fn input_index(&self, name: &str) -> Result<usize> {
@@ -301,28 +303,32 @@ impl Session {
         })
     }
 
-    /// The plan for the input symbols, the first of `self.plans`.
+    /// The plan for the input symbols, the first of `self.active.plans`.
     fn find_plan(&mut self) -> Result<Arc<Plan>> {
-        let symbols = &self.steps.symbols;
-        match self.plans.iter().position(|bound| symbols.inputs_are(&bound.values)) {
-            Some(at) => self.plans[..=at].rotate_right(1),
+        let symbols = &self.active.steps.symbols;
+        match self.active.plans.iter().position(|bound| symbols.inputs_are(&bound.values)) {
+            Some(at) => self.active.plans[..=at].rotate_right(1),
             None => {
                 let manifest = self.program.manifest();
                 bind::check_constraints(manifest, symbols)?;
-                let plan = Plan::new(manifest, self.program.target(self.target), &|name| symbols.get(name))?;
-                self.plans.truncate(PLANS - 1);
+                let plan =
+                    Plan::new(manifest, self.program.target(self.active.target), &|name| symbols.get(name))?;
+                self.active.plans.truncate(PLANS - 1);
                 let (values, plan, replays) = (symbols.input_values(), Arc::new(plan), Replays::default());
-                self.plans.insert(0, Bound { values, plan, replays });
+                self.active.plans.insert(0, Bound { values, plan, replays });
             }
         }
-        Ok(self.plans[0].plan.clone())
+        Ok(self.active.plans[0].plan.clone())
     }
 
     fn execute(&mut self, given: Given, mut outputs: Outputs) -> Result<()> {
-        self.steps.symbols.bind(self.program.inputs(), &given)?;
+        self.active.steps.symbols.bind(self.program.inputs(), &given)?;
+        if self.choose()? {
+            self.active.steps.symbols.bind(self.program.inputs(), &given)?;
+        }
         let plan = self.find_plan()?;
         self.prepare_outputs(&plan, &outputs)?;
-        let late = match &self.machine {
+        let late = match &self.active.machine {
             Machine::Cpu(_) => self.execute_cpu(&plan, &given, outputs.host)?,
             Machine::Gpu(_) => self.execute_gpu(&plan, &given, &mut outputs)?,
         };
@@ -349,7 +355,7 @@ impl Session {
             if all.clone().take(at).any(|(other, ..)| other == name) {
                 return Err(Error::Buffer { name: name.into(), reason: "is given twice".into() });
             }
-            let Some(size) = plan.sizes[self.output_buffers[port]] else { continue };
+            let Some(size) = plan.sizes[self.active.output_buffers[port]] else { continue };
             let align = self.program.outputs()[port].dtype.size();
             if given != size {
                 return Err(wrong_size(name, given, size));
@@ -367,7 +373,7 @@ impl Session {
             if tensor.shape() != shape.as_slice() || tensor.unique_bytes_mut().is_none() {
                 *tensor = Tensor::zeros(tensor.dtype(), shape.clone());
             }
-            let size = plan.sizes[self.output_buffers[port]].unwrap_or(0);
+            let size = plan.sizes[self.active.output_buffers[port]].unwrap_or(0);
             if tensor.bytes().len() != size {
                 return Err(wrong_size(name, size, tensor.bytes().len()));
             }

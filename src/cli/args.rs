@@ -52,7 +52,8 @@ pub enum Verb {
 /// How large symbolic dimensions are.
 #[derive(Args, Debug, Default, Clone)]
 pub struct SizeArgs {
-    /// Size of a symbolic dimension (repeatable).
+    /// Size of a symbolic dimension (repeatable). In `compile`, several sizes `NAME=1,8` add code for each to that for
+    /// all; a run takes what fits its inputs.
     #[arg(long = "dim", value_name = "NAME=N")]
     pub dims: Vec<String>,
     /// Shape of a whole input, also where the model declares none or another (repeatable).

@@ -11,7 +11,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use sardonyx_codegen::toolchain::gpu::Tools;
 use sardonyx_runtime::{Device, Program, Session};
 use sardonyx_tensor::{Dim, Tensor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -42,16 +42,51 @@ fn need_model() -> Failure {
     ))
 }
 
+/// Programs for some sizes that a file may have.
+const SPECIAL: usize = 64;
+
 /// The sizes that the user gave.
 pub fn sizes(args: &SizeArgs) -> Result<Sizes, Failure> {
+    let (sizes, special) = sizes_and_special(args)?;
+    match special.is_empty() {
+        true => Ok(sizes),
+        false => {
+            Err(Failure::Usage(anyhow!("--dim NAME=N,M is for `compile`; here a dimension has one size")))
+        }
+    }
+}
+
+/// The sizes that the user gave, and those of programs for some sizes: all combinations of dimensions with several.
+pub fn sizes_and_special(args: &SizeArgs) -> Result<(Sizes, Vec<BTreeMap<String, i64>>), Failure> {
     let mut sizes = Sizes::default();
+    let mut special: Vec<BTreeMap<String, i64>> = Vec::new();
     for pair in &args.dims {
-        let parsed = pair
-            .rsplit_once('=')
-            .and_then(|(name, n)| Some((name.to_string(), n.parse::<i64>().ok().filter(|&n| n >= 0)?)));
-        let (name, n) = parsed
-            .ok_or_else(|| Failure::Usage(anyhow!("--dim {pair}: expected NAME=N with N from 0 on")))?;
-        sizes.dims.insert(name, n);
+        let size = |n: &str| n.parse::<i64>().ok().filter(|&n| n >= 0);
+        let parsed = pair.rsplit_once('=').and_then(|(name, list)| {
+            Some((name.to_string(), list.split(',').map(size).collect::<Option<BTreeSet<i64>>>()?))
+        });
+        let (name, list) = parsed.ok_or_else(|| {
+            Failure::Usage(anyhow!("--dim {pair}: expected NAME=N or NAME=N,M,… with sizes from 0 on"))
+        })?;
+        match list.first() {
+            Some(&n) if list.len() == 1 => drop(sizes.dims.insert(name, n)),
+            _ => {
+                let before = if special.is_empty() { vec![BTreeMap::new()] } else { special };
+                let with = |(some, n): (&BTreeMap<String, i64>, i64)| {
+                    let mut some = some.clone();
+                    some.insert(name.clone(), n);
+                    some
+                };
+                special =
+                    list.iter().flat_map(|&n| before.iter().map(move |some| (some, n))).map(with).collect();
+            }
+        }
+    }
+    if special.len() > SPECIAL {
+        let (count, most) = (special.len(), SPECIAL);
+        return Err(Failure::Usage(anyhow!(
+            "--dim: {count} combinations of sizes; a program has {most} at most"
+        )));
     }
     for pair in &args.input_shapes {
         let parsed = pair.rsplit_once('=').and_then(|(name, shape)| {
@@ -66,7 +101,7 @@ pub fn sizes(args: &SizeArgs) -> Result<Sizes, Failure> {
             .ok_or_else(|| Failure::Usage(anyhow!("--input-shape {pair}: expected NAME=1x3x224x224")))?;
         sizes.shapes.insert(name, shape);
     }
-    Ok(sizes)
+    Ok((sizes, special))
 }
 
 /// How `run`, `verify` and `perf` compile: for the device, with symbolic sizes left open.

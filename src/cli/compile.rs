@@ -33,11 +33,13 @@ pub(super) fn compile(args: &Compile) -> Outcome {
     let start = Instant::now();
     let mut options = common::options(&args.build);
     options.targets = args.target.clone();
-    options.import = common::import_options(&common::sizes(&args.sizes)?);
+    let (sizes, special) = common::sizes_and_special(&args.sizes)?;
+    (options.import, options.special) = (common::import_options(&sizes), special);
     options.keep_source = args.keep_source;
     options.explain = args.explain.clone();
     let model = common::import(&args.model, &options.import)?;
     let optimized = optimize(args, &model, &options)?;
+    let special = compile::specialize(&model, &options).map_err(Failure::compile)?;
     let bar = progress_bar();
     let progress = |p: Progress| match p {
         Progress::Lowering { nodes } => bar.set_message(format!("lowering {nodes} nodes")),
@@ -49,7 +51,7 @@ pub(super) fn compile(args: &Compile) -> Outcome {
         Progress::Packing => bar.set_message("packing"),
     };
     let report = write_atomically(&args.output, |file| {
-        compile::generate_to(&optimized.graph, &model.name, &options, Some(&progress), file)
+        compile::generate_to(&optimized.graph, &special, &model.name, &options, Some(&progress), file)
     })?;
     bar.finish_and_clear();
     if let [stage, dir] = args.emit.as_slice() {

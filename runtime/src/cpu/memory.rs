@@ -51,6 +51,11 @@ impl State {
         })
     }
 
+    /// Exchanges threads, with their scratch memory.
+    pub fn swap_threads(&mut self, other: &mut State) {
+        std::mem::swap(&mut self.pool, &mut other.pool);
+    }
+
     /// Makes workspace and scratch memory for a plan.
     pub fn reserve(&mut self, plan: &Plan) -> Result<()> {
         self.reserve_workspace(plan.workspace)

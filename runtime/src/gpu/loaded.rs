@@ -35,18 +35,23 @@ pub(crate) struct Loaded {
     functions: Vec<Function>,
     /// Keeps the functions.
     _modules: Vec<Module>,
-    weights: Allocation,
-    /// Where each weight that the target uses starts in `weights`, and its size.
+    weights: Arc<Weights>,
+}
+
+/// The weights of the programs of a target: that for all sizes, and those for some.
+pub(crate) struct Weights {
+    memory: Allocation,
+    /// Where each weight that the programs use starts in `memory`, and its size.
     ranges: Vec<Option<(usize, usize)>>,
 }
 
 impl Loaded {
-    /// Loads the code objects of a target, and copies its weights to the device.
+    /// Loads the code objects of a target, then its weights.
     pub fn new<'a>(
         context: &Arc<Context>,
         target: &TargetProgram,
         objects: impl Iterator<Item = &'a [u8]>,
-        weight: impl Fn(usize) -> &'a [u8],
+        weights: impl FnOnce() -> Result<Arc<Weights>>,
     ) -> Result<Loaded> {
         context.enter()?;
         let mut modules = Vec::new();
@@ -60,9 +65,38 @@ impl Loaded {
             modules.push(Module::new(context, object).map_err(refused)?);
         }
         let functions = functions(context, target, &modules)?;
+        Ok(Loaded { functions, _modules: modules, weights: weights()? })
+    }
+
+    pub fn function(&self, kernel: usize) -> &Function {
+        &self.functions[kernel]
+    }
+
+    /// The weights, for other programs of the target.
+    pub fn weights(&self) -> Arc<Weights> {
+        self.weights.clone()
+    }
+
+    /// Where a weight of the target is, and its size.
+    pub fn weight(&self, index: usize) -> (Address, usize) {
+        let Weights { memory, ranges } = &*self.weights;
+        let (start, size) =
+            ranges.get(index).copied().flatten().expect("weights of the target should be there");
+        (memory.start() + start as u64, size)
+    }
+}
+
+impl Weights {
+    /// Copies the weights that these programs use to the device.
+    pub fn new<'a, 'p>(
+        context: &Arc<Context>,
+        programs: impl Iterator<Item = &'p TargetProgram>,
+        weight: impl Fn(usize) -> &'a [u8],
+    ) -> Result<Weights> {
+        context.enter()?;
         let mut ranges: Vec<Option<(usize, usize)>> = Vec::new();
         let mut size = 0usize;
-        for buffer in &target.buffers {
+        for buffer in programs.flat_map(|program| &program.buffers) {
             let Place::Weight(index) = buffer.place else { continue };
             ranges.resize(ranges.len().max(index + 1), None);
             ranges[index].get_or_insert_with(|| {
@@ -71,14 +105,13 @@ impl Loaded {
                 (start, weight(index).len())
             });
         }
-        let weights = Allocation::new(context, size, || "the weights".into())?;
+        let memory = Allocation::new(context, size, || "the weights".into())?;
         let stream = Stream::new(context)?;
         for (index, range) in ranges.iter().enumerate() {
             let Some((start, size)) = *range else { continue };
             // SAFETY: the range is in the allocation, and both live until the stream is done, below.
-            let copied = unsafe {
-                stream.copy_to_device(weights.start() + start as u64, weight(index).as_ptr(), size)
-            };
+            let copied =
+                unsafe { stream.copy_to_device(memory.start() + start as u64, weight(index).as_ptr(), size) };
             if let Err(failure) = copied.and(if index % 64 == 63 { stream.synchronize() } else { Ok(()) }) {
                 // Copies that are under way must not outlive the weights.
                 let _ = stream.synchronize();
@@ -86,18 +119,7 @@ impl Loaded {
             }
         }
         stream.synchronize().map_err(|failure| context.error(&failure, "take the weights"))?;
-        Ok(Loaded { functions, _modules: modules, weights, ranges })
-    }
-
-    pub fn function(&self, kernel: usize) -> &Function {
-        &self.functions[kernel]
-    }
-
-    /// Where a weight of the target is, and its size.
-    pub fn weight(&self, index: usize) -> (Address, usize) {
-        let (start, size) =
-            self.ranges.get(index).copied().flatten().expect("weights of the target should be there");
-        (self.weights.start() + start as u64, size)
+        Ok(Weights { memory, ranges })
     }
 }
 

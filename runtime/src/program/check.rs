@@ -145,6 +145,11 @@ fn check_packed(packed: &Packed, target: &TargetProgram, manifest: &Manifest) ->
 }
 
 fn check_target(target: &TargetProgram, manifest: &Manifest, symbols: &BTreeSet<&str>) -> Check {
+    for symbol in target.sizes.keys() {
+        ensure!(symbols.contains(symbol.as_str()), "it is for a size of `{symbol}`, which no input gives");
+    }
+    let for_all = |other: &TargetProgram| other.name == target.name && other.sizes.is_empty();
+    ensure!(manifest.targets.iter().any(for_all), "there is none for all sizes");
     for &code in &target.code {
         ensure!(code < manifest.blobs.len(), "code in blob {code}, which does not exist");
     }

@@ -17,29 +17,31 @@ impl Session {
         given: &Given,
         outputs: &mut [Output],
     ) -> Result<Vec<LateOutput>> {
-        let Machine::Cpu(state) = &mut self.machine else { unreachable!("the session should be on the CPU") };
+        let Machine::Cpu(state) = &mut self.active.machine else {
+            unreachable!("the session should be on the CPU")
+        };
         state.reserve(plan)?;
-        let (program, target) = (&self.program, self.program.target(self.target));
+        let (program, target) = (&self.program, self.program.target(self.active.target));
         let mut memory = state.begin();
-        place_constant(&mut memory, program, &self.constants, target, plan, given)?;
+        place_constant(&mut memory, program, &self.active.constants, target, plan, given)?;
         place_workspace(&mut memory, target, plan);
         for output in outputs.iter_mut() {
             let port = output_index(program, output.name)?;
             if plan.outputs[port].is_some() {
-                memory.place_output(self.output_buffers[port], output.bytes);
+                memory.place_output(self.active.output_buffers[port], output.bytes);
             }
         }
         for (port, tensor) in self.outputs.iter_mut().enumerate() {
-            let buffer = self.output_buffers[port];
+            let buffer = self.active.output_buffers[port];
             if plan.outputs[port].is_some() && memory.size(buffer).is_none() {
                 let bytes = tensor.unique_bytes_mut().expect("outputs should have been made unique");
                 memory.place_output(buffer, bytes);
             }
         }
-        self.steps.late.place_known(&mut memory, target, plan)?;
-        let mut runner = self.steps.runner(target, plan, &mut memory);
+        self.active.steps.late.place_known(&mut memory, target, plan)?;
+        let mut runner = self.active.steps.runner(target, plan, &mut memory);
         runner.run(&target.steps, 0)?;
-        late_outputs(program, plan, &self.output_buffers, &mut runner)
+        late_outputs(program, plan, &self.active.output_buffers, &mut runner)
     }
 }
 

@@ -22,10 +22,12 @@ impl Session {
         outputs: &mut Outputs,
     ) -> Result<Vec<LateOutput>> {
         let result = self.run_on_gpu(plan, given, outputs);
-        let Machine::Gpu(state) = &mut self.machine else { unreachable!("the session should be on a GPU") };
+        let Machine::Gpu(state) = &mut self.active.machine else {
+            unreachable!("the session should be on a GPU")
+        };
         let error = match result {
             Ok(late) => {
-                if let Some(profile) = &mut self.steps.profile {
+                if let Some(profile) = &mut self.active.steps.profile {
                     state.times().for_each(|(step, time)| profile.add(step, time));
                 }
                 return Ok(late);
@@ -34,22 +36,26 @@ impl Session {
         };
         state.quiesce();
         Err(match (state.fault(), error) {
-            (Some(step), Error::Device { device, reason, .. }) => {
-                name_fault(step, self.program.target(self.target), format!("{device} faulted: {reason}"))
-            }
+            (Some(step), Error::Device { device, reason, .. }) => name_fault(
+                step,
+                self.program.target(self.active.target),
+                format!("{device} faulted: {reason}"),
+            ),
             (_, error) => error,
         })
     }
 
     fn run_on_gpu(&mut self, plan: &Plan, given: &Given, outputs: &mut Outputs) -> Result<Vec<LateOutput>> {
-        let Machine::Gpu(state) = &mut self.machine else { unreachable!("the session should be on a GPU") };
-        let (program, target) = (&self.program, self.program.target(self.target));
-        state.reserve(plan, staged(program, plan, given, &self.output_buffers))?;
+        let Machine::Gpu(state) = &mut self.active.machine else {
+            unreachable!("the session should be on a GPU")
+        };
+        let (program, target) = (&self.program, self.program.target(self.active.target));
+        state.reserve(plan, staged(program, plan, given, &self.active.output_buffers))?;
         let mut memory = state.begin();
         place_constant(&mut memory, program, target, plan, given)?;
         place_workspace(&mut memory, target, plan);
         let mut taken: Vec<(usize, BufferIndex)> = Vec::new();
-        for (port, &buffer) in self.output_buffers.iter().enumerate() {
+        for (port, &buffer) in self.active.output_buffers.iter().enumerate() {
             let (Some(_), Some(size)) = (&plan.outputs[port], plan.sizes[buffer]) else { continue };
             let name = &program.outputs()[port].name;
             match outputs.device.iter().find(|output| output.name == name) {
@@ -60,22 +66,22 @@ impl Session {
                 }
             }
         }
-        self.steps.late.place_known(&mut memory, target, plan)?;
+        self.active.steps.late.place_known(&mut memory, target, plan)?;
 
-        let Bound { replays, .. } = &mut self.plans[0];
-        let repeats = self.steps.profile.is_none()
+        let Bound { replays, .. } = &mut self.active.plans[0];
+        let repeats = self.active.steps.profile.is_none()
             && target.steps.iter().all(|step| matches!(step, Step::Launch(_) | Step::Copy { .. }));
-        let steps = &mut self.steps;
+        let steps = &mut self.active.steps;
         let run = |memory: &mut Running| steps.runner(target, plan, memory).run(&target.steps, 0);
         memory.run(replays, repeats, run)?;
 
         let mut runner = steps.runner(target, plan, &mut memory);
-        let mut late = late_outputs(program, plan, &self.output_buffers, &mut runner)?;
+        let mut late = late_outputs(program, plan, &self.active.output_buffers, &mut runner)?;
         for output in outputs.device.iter() {
             let port = output_index(program, output.name)?;
             let Some(at) = late.iter().position(|late| late.port == port) else { continue };
             let size = late.remove(at).tensor.bytes().len();
-            if !memory.copy_to_device(self.output_buffers[port], size, output.buffer)? {
+            if !memory.copy_to_device(self.active.output_buffers[port], size, output.buffer)? {
                 return Err(wrong_size(output.name, output.buffer.size(), size));
             }
         }
