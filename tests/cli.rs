@@ -52,6 +52,8 @@ fn usage_errors_end_with_4() {
     check(&["frobnicate"], 4, "unrecognized subcommand");
     check(&["compile", MODEL], 4, "--output");
     check(&["run", MODEL, "--dim", "batch"], 4, "expected NAME=N");
+    check(&["run", MODEL, "--dim", "batch=1,8"], 4, "is for `compile`");
+    check(&["compile", MODEL, "-o", "never.sdx", "--dim", "batch=1,x"], 4, "expected NAME=N");
     check(&["run", MODEL, "--input-shape", "x=1xa"], 4, "expected NAME=1x3x224x224");
     check(&["run", MODEL, "--input", "nobody=3"], 4, "nobody");
     check(&["compile", MODEL, "-o", "never.sdx", "--dump-after", "nothing"], 4, "the passes are");
@@ -85,6 +87,23 @@ fn a_model_is_inspected_compiled_run_and_verified() {
     assert!(said.out.lines().last().is_some_and(|l| l.starts_with("PASS")));
     check(&["verify", MODEL, "--inputs", DATA, "--atol", "0", "--rtol", "0"], 1, "FAIL");
     check(&["verify", MODEL, "--per-layer", "--inputs", DATA], 0, "PASS");
+}
+
+#[test]
+fn a_program_has_code_for_some_sizes() {
+    let dir = TempDir::new().expect("a temporary folder");
+    let path = dir.path().join("sizes.sdx");
+    let said = check(
+        &["compile", MODEL, "-o", text(&path), "--dim", "batch=1,2", "--dim", "seq=8,9"],
+        0,
+        " at batch=2,seq=9 ",
+    );
+    assert_eq!(said.out.matches("placement: cpu:").count(), 5, "{}", said.out);
+    for dims in [["batch=2", "seq=9"], ["batch=3", "seq=9"]] {
+        let verify = ["verify", text(&path), "--oracle-model", MODEL, "--against", "reference"];
+        check(&[&verify[..], &["--dim", dims[0], "--dim", dims[1]]].concat(), 0, "PASS");
+    }
+    check(&["compile", MODEL, "-o", text(&path), "--dim", "height=1,2"], 2, "there are: batch, seq");
 }
 
 #[test]

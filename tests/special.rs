@@ -1,5 +1,5 @@
-//! Programs with code for some sizes alone: the same results as the one for all sizes, weights that are there once, and
-//! a session that turns to what fits its inputs.
+//! Programs with code for some sizes alone: the same results as the one for all sizes, weights that are shared, and a
+//! session that turns to what fits its inputs.
 #![cfg(feature = "cpu")]
 #[path = "common/device.rs"]
 mod device;
@@ -37,16 +37,17 @@ fn inputs(model: &Model, dims: &BTreeMap<String, i64>) -> Vec<(String, Tensor)> 
     complete(&wanted, &BTreeMap::new(), &sizes, 7).unwrap_or_else(|e| panic!("{e}")).0
 }
 
-/// Runs a model at some sizes, through the program for all and through one that has more; what each run took.
-fn check(file: &str, special: &[&[(&str, i64)]], runs: &[&[(&str, i64)]]) {
+/// Runs a model at some sizes, through the program for all and through one that has more. Weights may be `most` times as
+/// large: kernels for one row read them in another order than those for many, all others share them.
+fn check(file: &str, special: &[&[(&str, i64)]], runs: &[&[(&str, i64)]], most: f64) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/small").join(file);
     let model = import(&path, &ImportOptions::default()).unwrap_or_else(|e| panic!("{e}"));
     let (general, more) =
         (compiled(&model, Vec::new()), compiled(&model, special.iter().map(|s| sizes(s)).collect()));
     let (once, with) = (general.report.weights, more.report.weights);
     assert!(
-        with * 10 <= once * 11,
-        "{with} bytes of weights with the programs for some sizes, {once} without"
+        with as f64 <= most * once as f64,
+        "{with} bytes of weights, {once} without programs for some sizes"
     );
     let (mut general, mut more) = (session(general), session(more));
     for &run in runs {
@@ -78,7 +79,7 @@ fn a_transformer_has_code_for_some_sizes() {
             &[("batch", 3), ("seq", 16)],
             &[("batch", 1), ("seq", 16)],
         ];
-        check("bert_base.ts17.onnx", special, runs);
+        check("bert_base.ts17.onnx", special, runs, 1.25);
     }
 }
 
@@ -86,7 +87,7 @@ fn a_transformer_has_code_for_some_sizes() {
 fn a_network_of_convolutions_has_code_for_some_sizes() {
     if device::can_compile() {
         let runs: &[&[_]] = &[&[("batch", 1)], &[("batch", 4)], &[("batch", 2)], &[("batch", 4)]];
-        check("mobilenet_v3_large.ts17.onnx", &[&[("batch", 1)], &[("batch", 4)]], runs);
+        check("mobilenet_v3_large.ts17.onnx", &[&[("batch", 1)], &[("batch", 4)]], runs, 2.0);
     }
 }
 
