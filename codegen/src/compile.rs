@@ -336,16 +336,18 @@ fn placement(target: &str, graph: &Graph, lowered: &Lowered, program: &TargetPro
     let nodes = graph.order().into_iter().filter(|&id| !is_input(id)).count();
     let dots = lowered.kernels.iter().filter(|k| matches!(k, Kernel::Dot(_))).count();
     let integers = if dots > 0 { format!(", integer contractions {dots}") } else { String::new() };
-    let mut products = 0;
+    let (mut products, mut convolutions) = (0, 0);
     walk(&program.steps, &mut |_, step| {
         let Step::Launch(launch) = step else { return };
-        match launch.library.as_deref() {
+        match &launch.library {
             Some(LibraryCall::Product(_)) => products += 1,
+            Some(LibraryCall::Convolution(_)) => convolutions += 1,
             None => {}
         }
     });
-    let library = if target.starts_with("hip:") { "rocBLAS" } else { "cuBLAS" };
-    let libraries = if products > 0 { format!(", {products} or {library}") } else { String::new() };
+    let (blas, dnn) = if target.starts_with("hip:") { ("rocBLAS", "MIOpen") } else { ("cuBLAS", "cuDNN") };
+    let or = |count, library| if count > 0 { format!(", {count} or {library}") } else { String::new() };
+    let libraries = or(products, blas) + &or(convolutions, dnn);
     let packed = |b: &Buffer| if let Place::Packed(_) = b.place { b.bytes.known() } else { None };
     let packed: i64 = program.buffers.iter().filter_map(packed).sum();
     let (launches, kernels) = (lowered.units.len(), program.kernels.len());

@@ -7,7 +7,7 @@ use sardonyx_tensor::{DType, Dim};
 /// What a kernel computes, for libraries; `None` where it is more, or stands in a form that libraries do not take.
 pub fn call(kernel: &Kernel) -> Option<LibraryCall> {
     match kernel {
-        Kernel::Gemm(gemm) => product(gemm).map(LibraryCall::Product),
+        Kernel::Gemm(gemm) => product(gemm).map(|product| LibraryCall::Product(Box::new(product))),
         _ => None,
     }
 }

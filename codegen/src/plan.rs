@@ -28,7 +28,7 @@ pub fn plan(lowered: &Lowered, places: &[(usize, String)], libraries: bool) -> P
     each_step(&mut steps, &mut |step| {
         if let Step::Launch(launch) = step {
             let call = libraries.then(|| library::call(&lowered.kernels[launch.kernel])).flatten();
-            launch.library = call.map(Box::new);
+            launch.library = call;
             launch.kernel = kernel_of[launch.kernel];
         }
     });

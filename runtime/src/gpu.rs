@@ -7,11 +7,14 @@
 mod blas;
 mod buffer;
 mod context;
+mod cudnn;
+mod dnn;
 mod driver;
 mod image;
 mod library;
 mod loaded;
 mod memory;
+mod miopen;
 mod objects;
 mod replay;
 mod state;

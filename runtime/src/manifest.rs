@@ -4,6 +4,7 @@
 //! shapes, which are bound when inputs are given, and those that `bind`, `set`, `loop` and `host` steps give
 //! values to while the program runs.
 
+mod convolution;
 mod library;
 mod product;
 mod step;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use sardonyx_tensor::{DType, Dim};
 
+pub use convolution::{Bias, Convolution, Image, Weights};
 pub use library::LibraryCall;
 pub use product::{Matrix, Product};
 pub use step::{Carried, Host, Launch, Loop, Scan, Step, Trip, count_steps, walk};

@@ -4,6 +4,7 @@
 //! place in the workspace, and for every launch its grid, dimension parameters and scratch memory. What
 //! depends on symbols that only get their value during a run is marked, and computed then.
 
+mod convolution;
 mod library;
 mod product;
 
@@ -16,6 +17,7 @@ use crate::manifest::{
     Buffer, Kernel, Launch, Manifest, Place, Port, Step, TargetProgram, count_steps, walk,
 };
 
+pub(crate) use convolution::{PlannedConvolution, PlannedTensor, optional};
 pub(crate) use library::PlannedCall;
 pub(crate) use product::PlannedProduct;
 

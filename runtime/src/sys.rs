@@ -4,20 +4,28 @@
 
 mod blas;
 mod cuda;
+pub(crate) mod cudnn;
 mod hip;
 mod library;
+pub(crate) mod miopen;
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
 pub(crate) use blas::{Blas, Columns};
 pub(crate) use cuda::{COMPUTE_MAJOR, COMPUTE_MINOR, Cuda, DYNAMIC_SHARED};
+pub(crate) use cudnn::Cudnn;
 pub(crate) use hip::{Hip, PROPERTIES as HIP_PROPERTIES};
 pub(crate) use library::{Library, LoadError};
+pub(crate) use miopen::Miopen;
 
 /// What a function returns: 0, or the number of an error.
 pub(crate) type Code = c_int;
 /// A stream, event, module, function, graph or context of a driver.
 pub(crate) type Handle = *mut c_void;
+/// Makes something of a library.
+pub(crate) type Create = unsafe extern "C" fn(*mut Handle) -> Code;
+/// Gives it back.
+pub(crate) type Destroy = unsafe extern "C" fn(Handle) -> Code;
 /// An address in the memory of a device. HIP calls it `void*`, which is passed in the same way.
 pub(crate) type Address = u64;
 

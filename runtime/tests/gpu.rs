@@ -564,14 +564,19 @@ fn the_wrong_arch() {
 #[test]
 fn a_library_that_is_too_old() {
     if std::env::var_os("SARDONYX_DEVICE").is_none() {
-        hip_double::over_old_double("a_library_that_is_too_old", || {
-            let error = Device::list(Platform::Hip).unwrap_err().to_string();
-            assert_eq!(
-                error,
-                "no device `hip`: AMD's driver library libamdhip64.so.7 is too old: it has no function \
+        hip_double::over_old_double(
+            "a_library_that_is_too_old",
+            "HIP",
+            || (),
+            |()| {
+                let error = Device::list(Platform::Hip).unwrap_err().to_string();
+                assert_eq!(
+                    error,
+                    "no device `hip`: AMD's driver library libamdhip64.so.7 is too old: it has no function \
                  `hipGetDeviceProperties`"
-            );
-        });
+                );
+            },
+        );
     }
 }
 

@@ -1,8 +1,10 @@
-//! Matrix products by the vendor's library: over the HIP test double, which is a double of rocBLAS too.
+//! What the vendor's libraries compute: over the HIP test double, which is a double of rocBLAS and MIOpen too.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "library/convolution.rs"]
+mod convolution;
 #[path = "../../tests/hip_double/mod.rs"]
 mod hip_double;
 
@@ -41,7 +43,7 @@ fn program(code: &[u8], rounds: &str, change: impl Fn(&mut Product)) -> Program 
         out: matrix(2, "4", "m*4", false),
     };
     change(&mut product);
-    launch.library = Some(Box::new(LibraryCall::Product(product)));
+    launch.library = Some(LibraryCall::Product(Box::new(product)));
     build.step(step);
     build.program()
 }
@@ -156,7 +158,7 @@ fn a_program_that_names_what_is_not_there_is_refused() {
             message.downcast_ref::<String>().cloned().unwrap_or_default()
         };
         assert!(product(|p| p.b.arg = 3).contains("argument 3 of the product does not exist"));
-        assert!(product(|p| p.dtype = DType::I8).contains("libraries do not multiply i8"));
+        assert!(product(|p| p.dtype = DType::I8).contains("libraries do not compute with i8"));
         assert!(product(|p| p.a.pitch = dim("q")).contains("the product"));
     });
 }

@@ -1,8 +1,8 @@
 // A stand-in for libamdhip64 over the memory of the host, for tests on machines without a GPU.
 //
-// It has the functions of HIP and rocBLAS that the runtime uses, and no others: it is also found as librocblas. Work is done as late as HIP allows: a stream
-// does it when it is waited for, so that results read too early, memory freed or reused too early, and arguments
-// that do not outlive their call are seen. Handles, ranges of copies, argument counts and pointers are checked;
+// It has the functions of HIP, rocBLAS and MIOpen that the runtime uses, and no others: it is also found as librocblas
+// and libMIOpen. Work is done as late as HIP allows: a stream does it when it is waited for, so that results read too
+// early, memory freed or reused too early, and arguments that do not outlive their call are seen. Handles, ranges of copies, argument counts and pointers are checked;
 // what is wrong is noted and the call refused. Kernels are code of the host, see host_object.hpp.
 //
 // The environment variable HIP_DOUBLE holds settings, separated by spaces:
@@ -10,7 +10,7 @@
 //   arch=NAME     what they are (host)
 //   memory=BYTES  what each has (1 GiB)
 //   fault=NAME    launches of this kernel fault
-//   slow=rocblas  products of rocBLAS take 5 ms
+//   slow=NAME     what rocblas or miopen is called for takes 5 ms
 //   fail=NAME:N:CODE  call N of this function, from 1, returns this error
 #include <dlfcn.h>
 #include <elf.h>
@@ -22,6 +22,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -29,6 +30,7 @@
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 struct HostKernel {
@@ -146,9 +148,16 @@ struct Event {
     std::chrono::steady_clock::time_point when;
 };
 
+// What a library was called for: the memory that it uses, and what it does.
+struct Call {
+    const char* library;
+    std::vector<std::pair<uintptr_t, size_t>> ranges;
+    std::function<void()> run;
+};
+
 // One piece of work.
 struct Work {
-    enum Kind { COPY, SET, LAUNCH, PRODUCT, RECORD } kind;
+    enum Kind { COPY, SET, LAUNCH, CALL, RECORD } kind;
     uintptr_t to, from;
     size_t size;
     uint32_t value;
@@ -158,7 +167,7 @@ struct Work {
     std::vector<uint64_t> arguments;
     uint32_t blocks, threads, shared;
     Event* event;
-    Product product;
+    std::shared_ptr<const Call> call;
 };
 
 struct Graph {
@@ -196,7 +205,9 @@ struct Double {
     std::set<Function*> functions;
     std::set<Graph*> graphs, replays;
     std::set<Rocblas*> rocblas;
-    bool slow = false;
+    // Things of MIOpen, by kind.
+    std::map<std::string, std::set<void*>> held;
+    std::string slow;
     std::map<int, Stream*> null_streams;
 
     Double() {
@@ -209,7 +220,7 @@ struct Double {
             if (key == "arch") arch = value;
             if (key == "memory") memory = strtoull(value.c_str(), nullptr, 10);
             if (key == "fault") fault = value;
-            if (key == "slow") slow = value == "rocblas";
+            if (key == "slow") slow = value;
             if (key == "fail") {
                 const size_t first = value.find(':'), second = value.find(':', first + 1);
                 fail = value.substr(0, first);
@@ -282,15 +293,13 @@ int execute(const Work& work, int device) {
             work.event->passed = true;
             work.event->when = std::chrono::steady_clock::now();
             return SUCCESS;
-        case Work::PRODUCT: {
-            const Product& p = work.product;
-            if (!inside(p.a.address, p.size_a()) || !inside(p.b.address, p.size_b()) ||
-                !inside(p.out.address, p.size_out()))
-                return problem(ILLEGAL_ADDRESS, "a product uses memory that was freed");
-            if (d.slow) usleep(5000);
-            p.run();
+        case Work::CALL:
+            for (auto& [start, size] : work.call->ranges)
+                if (!inside(start, size))
+                    return problem(ILLEGAL_ADDRESS, std::string(work.call->library) + " uses memory that was freed");
+            if (d.slow == work.call->library) usleep(5000);
+            work.call->run();
             return SUCCESS;
-        }
         case Work::LAUNCH: {
             const Function& function = *work.function;
             for (size_t at = 0; at < work.arguments.size(); at++)
@@ -348,6 +357,14 @@ int add(Stream* stream, Work work) {
     return SUCCESS;
 }
 
+// Work of a library.
+int call(Stream* stream, const char* library, std::vector<std::pair<uintptr_t, size_t>> ranges, std::function<void()> run) {
+    Work work{};
+    work.kind = Work::CALL;
+    work.call = std::make_shared<const Call>(Call{library, std::move(ranges), std::move(run)});
+    return add(stream, std::move(work));
+}
+
 // Whether a stream of this device records in a mode that forbids this thread to manage memory: in the global mode
 // (0) any thread, in that of a thread (1) the one that records, in the relaxed one (2) none.
 bool recording() {
@@ -363,10 +380,9 @@ bool uses(const Work& work, uintptr_t start, size_t size) {
     if (work.kind == Work::COPY)
         return meets(work.to, work.size) || (!work.held && meets(work.from, work.size));
     if (work.kind == Work::SET) return meets(work.to, work.size);
-    if (work.kind == Work::PRODUCT) {
-        const Product& p = work.product;
-        return meets(p.a.address, p.size_a()) || meets(p.b.address, p.size_b()) || meets(p.out.address, p.size_out());
-    }
+    if (work.kind == Work::CALL)
+        for (auto& [at, length] : work.call->ranges)
+            if (meets(at, length)) return true;
     if (work.kind == Work::LAUNCH)
         for (size_t at = 0; at < work.arguments.size(); at++)
             if (work.function->kernel->pointers >> at & 1 && meets(work.arguments[at], 1)) return true;
@@ -826,20 +842,18 @@ int rocblas_gemm_strided_batched_ex(void* handle, int operation_a, int operation
         c != out || c_type != out_type || c_pitch != out_pitch || c_slice != out_slice || compute != 151 || algorithm ||
         solution || flags || *(const float*)alpha != 1 || *(const float*)beta != 0)
         return problem(11, "a product of rocBLAS in a form that the runtime does not use");
-    Work work{};
-    work.kind = Work::PRODUCT;
-    work.product = {operation_a == 112, operation_b == 112, m, n, k, batch,
+    const Product p{operation_a == 112, operation_b == 112, m, n, k, batch,
                     {(uintptr_t)a, a_type, a_pitch, a_slice},
                     {(uintptr_t)b, b_type, b_pitch, b_slice},
                     {(uintptr_t)out, out_type, out_pitch, out_slice}};
-    const Product& p = work.product;
     if (m < 1 || n < 1 || k < 1 || batch < 1 || a_pitch < (p.transposed_a ? k : m) || b_pitch < (p.transposed_b ? n : k) ||
         out_pitch < m)
         return problem(4, "sizes of a product of rocBLAS that do not fit");
     if (!on_device(p.a.address, p.size_a(), current) || !on_device(p.b.address, p.size_b(), current) ||
         !on_device(p.out.address, p.size_out(), current))
         return problem(3, "a product of rocBLAS reaches beyond the memory of the device");
-    return add(stream, work);
+    return call(stream, "rocblas",
+                {{p.a.address, p.size_a()}, {p.b.address, p.size_b()}, {p.out.address, p.size_out()}}, [p] { p.run(); });
 }
 
 // For tests: how often a function was called.
@@ -881,6 +895,10 @@ const char* hip_double_leaks() {
                                                      {"replays", d.replays.size()}, {"handles of rocBLAS", d.rocblas.size()}};
     for (auto& [what, count] : counts)
         if (count) text += std::to_string(count) + " " + what + "\n";
+    for (auto& [what, held] : d.held)
+        if (!held.empty()) text += std::to_string(held.size()) + " " + what + "\n";
     return text.c_str();
 }
 }
+
+#include "miopen.hpp"

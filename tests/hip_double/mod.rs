@@ -47,7 +47,8 @@ pub fn is_sanitized() -> bool {
 /// The shared library that C++ text compiles to, kept from one run of the tests to the next.
 fn compile(text: &str, flags: &[&str], name: &str) -> PathBuf {
     let tools = tools().expect("clang should be there");
-    let headers = std::fs::read_to_string(tools.sources.join("host_object.hpp")).unwrap();
+    let headers = ["host_object.hpp", "miopen.hpp"]
+        .map(|name| std::fs::read_to_string(tools.sources.join(name)).unwrap());
     let mut hasher = DefaultHasher::new();
     (text, flags, headers, &tools.sanitizer).hash(&mut hasher);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("hip_double-{:016x}", hasher.finish()));
@@ -156,12 +157,12 @@ pub fn crash_over_double<T>(test: &str, prepare: fn() -> T, body: impl FnOnce(&T
     Some(text)
 }
 
-/// As [`over_double`], over a library that lacks a function.
-pub fn over_old_double(test: &str, body: impl FnOnce()) {
+/// As [`over_double`], over libraries of which one, `HIP` or `MIOPEN`, lacks a function.
+pub fn over_old_double<T>(test: &str, old: &str, prepare: fn() -> T, body: impl FnOnce(&T)) {
     if std::env::var_os(INSIDE).is_some() {
-        return body();
+        return body(&prepare());
     }
-    let Some(output) = child(test, "", &["-DHIP_DOUBLE_OLD"], || ()) else { return };
+    let Some(output) = child(test, "", &[&format!("-D{old}_DOUBLE_OLD")], prepare) else { return };
     assert!(output.status.success(), "{test}:\n{}", text(&output));
 }
 
@@ -196,8 +197,10 @@ pub fn run_over(command: &mut Command, settings: &str, flags: &[&str]) {
     let text = std::fs::read_to_string(tools.sources.join("hip_double.cpp")).unwrap();
     // The first name that the runtime tries.
     let library = compile(&text, flags, "libamdhip64.so.7");
-    // The same file under the name of rocBLAS; another test may have made the link.
-    let _ = std::os::unix::fs::symlink("libamdhip64.so.7", library.with_file_name("librocblas.so.5"));
+    // The same file under the names of libraries; another test may have made the links.
+    for name in ["librocblas.so.5", "libMIOpen.so.1"] {
+        let _ = std::os::unix::fs::symlink("libamdhip64.so.7", library.with_file_name(name));
+    }
     command
         .env("HIP_DOUBLE", settings)
         .env("LD_LIBRARY_PATH", library.parent().unwrap())

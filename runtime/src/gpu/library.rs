@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::blas::Blas;
 use super::context::Context;
+use super::dnn::{Dnn, Prepared};
 use super::objects::{Allocation, Event, Stream};
 use super::state::{Span, State};
 use crate::manifest::{BufferIndex, LibraryCall, Step, walk};
@@ -22,33 +23,38 @@ pub(super) struct Libraries {
     /// How the library computes what it was faster at, by step and sizes; `None` where the kernel was.
     choices: HashMap<(usize, PlannedCall), Option<Way>>,
     blas: Option<Blas>,
+    dnn: Option<Dnn>,
     /// Memory that the libraries use in turn, as the stream comes to their work.
-    _workspace: Allocation,
+    workspace: Allocation,
 }
 
 /// How a library computes a call.
 enum Way {
     Product,
+    Convolution(Box<Prepared>),
 }
 
 impl Libraries {
     /// Those that the steps have work for; `None` where there are none: kernels do their work.
     pub fn new(context: &Arc<Context>, stream: &Stream, steps: &[Step]) -> Option<Libraries> {
-        let mut products = false;
+        let (mut products, mut convolutions) = (false, false);
         walk(steps, &mut |_, step| {
             let Step::Launch(launch) = step else { return };
-            match launch.library.as_deref() {
+            match &launch.library {
                 Some(LibraryCall::Product(_)) => products = true,
+                Some(LibraryCall::Convolution(_)) => convolutions = true,
                 None => {}
             }
         });
-        if !products {
+        if !products && !convolutions {
             return None;
         }
         context.enter().ok()?;
         let workspace = Allocation::new(context, WORKSPACE, || "a library".into()).ok()?;
-        let blas = Blas::new(context, stream, &workspace)?;
-        Some(Libraries { choices: HashMap::new(), blas: Some(blas), _workspace: workspace })
+        let blas = products.then(|| Blas::new(context, stream, &workspace)).flatten();
+        let dnn = convolutions.then(|| Dnn::new(context, stream)).flatten();
+        let found = blas.is_some() || dnn.is_some();
+        found.then(|| Libraries { choices: HashMap::new(), blas, dnn, workspace })
     }
 }
 
@@ -58,9 +64,11 @@ impl State {
         let Some(libraries) = &self.libraries else { return Vec::new() };
         let chosen = libraries.choices.values().flatten();
         let count = |is: fn(&Way) -> bool| chosen.clone().filter(|way| is(way)).count();
-        let blas =
-            libraries.blas.as_ref().map(|blas| (blas.name(), count(|way| matches!(way, Way::Product))));
-        blas.into_iter().collect()
+        let products = count(|way| matches!(way, Way::Product));
+        let convolutions = count(|way| matches!(way, Way::Convolution(_)));
+        let blas = libraries.blas.as_ref().map(|blas| (blas.name(), products));
+        let dnn = libraries.dnn.as_ref().map(|dnn| (dnn.name(), convolutions));
+        blas.into_iter().chain(dnn).collect()
     }
 
     /// Lets a library do a launch, if it was found to be faster than `kernel`; else false. What is not known yet
@@ -98,7 +106,7 @@ impl State {
         kernel: &mut dyn FnMut(&mut State) -> Done,
     ) -> Done<Option<Way>> {
         let (mut best, mut fastest) = (None, None);
-        for way in self.ways(call) {
+        for way in self.ways(call, buffers) {
             if !self.compute(call, &way, buffers) {
                 continue;
             }
@@ -132,19 +140,35 @@ impl State {
     }
 
     /// How a library may compute a call: none where it is not there.
-    fn ways(&self, call: &PlannedCall) -> Vec<Way> {
+    fn ways(&self, call: &PlannedCall, buffers: &[BufferIndex]) -> Vec<Way> {
         let Some(libraries) = &self.libraries else { return Vec::new() };
         match call {
             PlannedCall::Product(_) => libraries.blas.iter().map(|_| Way::Product).collect(),
+            PlannedCall::Convolution(convolution) => {
+                let Some(dnn) = &libraries.dnn else { return Vec::new() };
+                let ways = dnn.prepare(convolution, &|arg| self.span(buffers, arg), &libraries.workspace);
+                ways.into_iter().map(|way| Way::Convolution(Box::new(way))).collect()
+            }
         }
+    }
+
+    /// Where the buffer of an argument is.
+    fn span(&self, buffers: &[BufferIndex], arg: usize) -> Option<Span> {
+        self.spans[*buffers.get(arg)?]
     }
 
     /// Lets a library compute; false where it refuses, or where a buffer is too small.
     fn compute(&self, call: &PlannedCall, way: &Way, buffers: &[BufferIndex]) -> bool {
         let Some(libraries) = &self.libraries else { return false };
-        let span = |arg: usize| self.spans[*buffers.get(arg)?];
-        match (call, way, &libraries.blas) {
-            (PlannedCall::Product(product), Way::Product, Some(blas)) => blas.multiply(product, &span),
+        let span = |arg: usize| self.span(buffers, arg);
+        match (call, way) {
+            (PlannedCall::Product(product), Way::Product) => {
+                libraries.blas.as_ref().is_some_and(|blas| blas.multiply(product, &span))
+            }
+            (PlannedCall::Convolution(convolution), Way::Convolution(way)) => {
+                let dnn = libraries.dnn.as_ref();
+                dnn.is_some_and(|dnn| dnn.convolve(convolution, way, &span, &libraries.workspace))
+            }
             _ => false,
         }
     }

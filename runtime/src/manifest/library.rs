@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Product;
+use super::{Convolution, Product};
 
 /// What a launch computes, in the terms of a vendor's library.
 ///
@@ -12,5 +12,7 @@ use super::Product;
 #[serde(rename_all = "snake_case")]
 pub enum LibraryCall {
     /// By rocBLAS or cuBLAS.
-    Product(Product),
+    Product(Box<Product>),
+    /// By MIOpen or cuDNN.
+    Convolution(Box<Convolution>),
 }

@@ -79,7 +79,7 @@ pub struct Launch {
     pub bytes: Dim,
     /// On a GPU: what a library may compute in place of the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub library: Option<Box<LibraryCall>>,
+    pub library: Option<LibraryCall>,
 }
 
 /// A loop: ONNX `Loop` and `Scan`.

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::check::{Check, ensure, known_symbols, root};
 use crate::host;
 use crate::manifest::{
-    BufferIndex, Constraint, Host, Launch, LibraryCall, Loop, Place, Product, Step, TargetProgram, Trip, walk,
+    BufferIndex, Constraint, Convolution, Host, Launch, LibraryCall, Loop, Place, Product, Step,
+    TargetProgram, Trip, walk,
 };
 use sardonyx_tensor::DType;
 
@@ -60,8 +61,9 @@ fn check_launch(launch: &Launch, target: &TargetProgram, symbol: &dyn Fn(&str) -
     for dim in launch.dims.iter().chain([&launch.grid, &launch.flops, &launch.bytes]) {
         known_symbols(dim, symbol, "the launch")?;
     }
-    match launch.library.as_deref() {
+    match &launch.library {
         Some(LibraryCall::Product(product)) => check_product(product, launch, symbol)?,
+        Some(LibraryCall::Convolution(convolution)) => check_convolution(convolution, launch, symbol)?,
         None => {}
     }
     origins(&launch.origins, target)
@@ -77,10 +79,30 @@ fn check_product(product: &Product, launch: &Launch, symbol: &dyn Fn(&str) -> bo
     for matrix in matrices {
         ensure!(matrix.arg < launch.args.len(), "argument {} of the product does not exist", matrix.arg);
     }
-    for dtype in [product.dtype, product.out_dtype] {
-        let served = matches!(dtype, DType::F16 | DType::BF16 | DType::F32);
-        ensure!(served, "libraries do not multiply {dtype}");
+    served(product.dtype)?;
+    served(product.out_dtype)
+}
+
+fn check_convolution(convolution: &Convolution, launch: &Launch, symbol: &dyn Fn(&str) -> bool) -> Check {
+    let images = [Some(&convolution.x), convolution.residual.as_ref(), Some(&convolution.out)];
+    let images = || images.into_iter().flatten();
+    let (weights, bias) = (&convolution.w, convolution.bias.as_ref());
+    let sizes = convolution.input.iter().chain(&convolution.output).chain([&convolution.batch]);
+    let offsets = images().map(|image| &image.offset).chain([&weights.offset]);
+    let places = images().flat_map(|image| &image.strides).chain(bias.map(|bias| &bias.offset));
+    for dim in sizes.chain(offsets).chain(places) {
+        known_symbols(dim, symbol, "the convolution")?;
     }
+    for arg in images().map(|image| image.arg).chain([weights.arg]).chain(bias.map(|bias| bias.arg)) {
+        ensure!(arg < launch.args.len(), "argument {arg} of the convolution does not exist");
+    }
+    served(convolution.dtype)
+}
+
+/// Whether libraries compute with a type.
+fn served(dtype: DType) -> Check {
+    let served = matches!(dtype, DType::F16 | DType::BF16 | DType::F32);
+    ensure!(served, "libraries do not compute with {dtype}");
     Ok(())
 }
 

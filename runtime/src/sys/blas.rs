@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_void};
 
 use sardonyx_tensor::DType;
 
-use super::{Address, Code, Handle, Library, LoadError};
+use super::{Address, Code, Create, Destroy, Handle, Library, LoadError};
 use crate::device::Platform;
 
 const ROCBLAS: &[&str] = &["librocblas.so.5", "librocblas.so.4", "librocblas.so.0", "librocblas.so"];
@@ -88,8 +88,8 @@ pub(crate) struct Columns {
 
 /// The functions of a library.
 pub(crate) struct Blas {
-    pub create: unsafe extern "C" fn(*mut Handle) -> Code,
-    pub destroy: unsafe extern "C" fn(Handle) -> Code,
+    pub create: Create,
+    pub destroy: Destroy,
     pub set_stream: unsafe extern "C" fn(Handle, Handle) -> Code,
     pub set_workspace: unsafe extern "C" fn(Handle, Address, usize) -> Code,
     product: Function,

@@ -37,6 +37,7 @@ pub const GPU_TABLE: &[(&str, usize, usize, &str, u32)] = &[
     ("through_shared", 2, 1, "0", 65536),
     ("write_behind", 2, 1, "0", 0),
     ("product", 3, 2, "0", 0),
+    ("convolve", 5, 6, "0", 0),
 ];
 
 pub fn dim(text: &str) -> Dim {
