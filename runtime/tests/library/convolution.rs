@@ -74,7 +74,7 @@ fn bias() -> Tensor {
 
 /// Runs at some sizes, each several times, so that runs are recorded and replayed.
 fn check(session: &mut Session, Case { forms, pitch, .. }: Case) {
-    for rows in [3, 6, 3] {
+    for rows in [3usize, 6, 3] {
         let outs = rows.div_ceil(2);
         let x = floats(&[2, rows, 6, pitch], |i| (i * 5 % 13) as f32 - 6.0);
         let residual = floats(&[2, outs, 3, 6], |i| (i * 11 % 17) as f32 - 8.0);
