@@ -32,7 +32,8 @@ pub struct Options {
     pub special: Vec<BTreeMap<String, i64>>,
     /// What is put in place of the model's f32: f16 or bf16; nothing if none.
     pub dtype: Option<DType>,
-    /// Whether sessions on GPUs may let vendors' libraries compute matrix products, where they are faster.
+    /// Whether sessions on GPUs may let vendors' libraries compute matrix products and convolutions, where they are
+    /// faster.
     pub libraries: bool,
     /// Put `dtype` in place at so many nodes at most, the first ones; at all if none.
     pub narrowed: Option<usize>,

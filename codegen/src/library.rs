@@ -1,4 +1,6 @@
-//! Which kernels a vendor's library can compute instead: matrix products with nothing after the sum.
+//! Which kernels a vendor's library can compute instead: matrix products with nothing after the sum, and convolutions.
+mod convolution;
+
 use crate::kernel::Kernel;
 use crate::kernel::contract::{Access, Epilogue, Gemm, Operand};
 use sardonyx_runtime::manifest::{LibraryCall, Matrix, Product};
@@ -8,6 +10,9 @@ use sardonyx_tensor::{DType, Dim};
 pub fn call(kernel: &Kernel) -> Option<LibraryCall> {
     match kernel {
         Kernel::Gemm(gemm) => product(gemm).map(|product| LibraryCall::Product(Box::new(product))),
+        Kernel::Conv(conv) => {
+            convolution::convolution(conv).map(|convolution| LibraryCall::Convolution(Box::new(convolution)))
+        }
         _ => None,
     }
 }

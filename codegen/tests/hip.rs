@@ -1,6 +1,8 @@
 //! HIP text: compiled for this machine, the kernels of the conformance graphs give the reference's values;
 //! compiled for AMD GPUs, they are accepted. Skipped with a message where there is no clang-19.
 #![allow(unsafe_code, clippy::unwrap_used)]
+#[path = "common/by_library.rs"]
+mod by_library;
 #[path = "common/cases.rs"]
 mod cases;
 #[path = "common/host.rs"]
@@ -13,8 +15,8 @@ use sardonyx_codegen::lower::{self, Lowered};
 use sardonyx_codegen::target::{GpuSpec, Target};
 use sardonyx_codegen::unit::Unit;
 use sardonyx_ir::interp;
-use sardonyx_runtime::manifest::{Launch, LibraryCall, Place, Product, Step};
-use sardonyx_tensor::{Bindings, Dim, Tensor};
+use sardonyx_runtime::manifest::{Launch, LibraryCall, Place, Step};
+use sardonyx_tensor::{Bindings, DType, Dim, Tensor};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -54,9 +56,9 @@ struct Run<'a> {
     symbols: Bindings,
     inputs: Vec<Tensor>,
     memory: HashMap<usize, Vec<u8>>,
-    /// Whether products that libraries compute are computed as they would be, and how many were.
-    by_library: bool,
-    products: usize,
+    /// Whether what libraries compute is computed as they would, and how many products and convolutions were.
+    libraries: bool,
+    calls: [usize; 2],
 }
 
 /// Bytes around every buffer that no kernel may change.
@@ -102,42 +104,38 @@ impl Run<'_> {
         }
     }
 
-    /// Computes a product where its description says that its elements are.
-    fn multiply(&mut self, product: &Product, launch: &Launch) {
-        let eval = |d: &Dim| usize::try_from(d.eval(&self.symbols).unwrap()).unwrap();
-        let [batch, m, n, k] = [&product.batch, &product.m, &product.n, &product.k].map(eval);
-        let places = [&product.a, &product.b, &product.out].map(|matrix| {
-            let (offset, pitch, slice) = (eval(&matrix.offset), eval(&matrix.pitch), eval(&matrix.slice));
-            let columns = matrix.columns;
-            move |z: usize, row: usize, column: usize| {
-                offset + z * slice + if columns { row + column * pitch } else { row * pitch + column }
-            }
-        });
-        let [a, b] = [&product.a, &product.b].map(|matrix| {
-            let (start, size) = (self.pointer(launch.args[matrix.arg]), self.size(launch.args[matrix.arg]));
+    /// Computes what a library is asked for in place of a launch; false where it would not.
+    fn by_library(&mut self, call: &LibraryCall, launch: &Launch) -> bool {
+        let symbols = self.symbols.clone();
+        let mut read = |arg: usize, dtype: DType| {
+            let (start, size) = (self.pointer(launch.args[arg]), self.size(launch.args[arg]));
             // SAFETY: the buffer has that many bytes.
             let bytes = unsafe { std::slice::from_raw_parts(start, size) };
-            Tensor::new(product.dtype, [size / product.dtype.size()], bytes).unwrap().to_f64s()
-        });
-        let size = product.out_dtype.size();
-        let (out, room) = (launch.args[product.out.arg], self.size(launch.args[product.out.arg]));
-        let out = self.pointer(out);
-        for (z, i, j) in (0..batch).flat_map(|z| (0..m).flat_map(move |i| (0..n).map(move |j| (z, i, j)))) {
-            let sum: f64 = (0..k).map(|l| a[places[0](z, i, l)] * b[places[1](z, l, j)]).sum();
-            let element = Tensor::from_f64s(product.out_dtype, [1], [sum]);
-            let at = places[2](z, i, j) * size;
-            assert!(at + size <= room, "a product beyond its result, of {}", launch.label);
+            Tensor::new(dtype, [size / dtype.size()], bytes).unwrap().to_f64s()
+        };
+        let Some((arg, dtype, elements)) = by_library::compute(call, &symbols, &mut read) else {
+            return false;
+        };
+        let (out, room) = (self.pointer(launch.args[arg]), self.size(launch.args[arg]));
+        for (place, value) in elements {
+            let (element, at) = (Tensor::from_f64s(dtype, [1], [value]), place * dtype.size());
+            assert!(at + dtype.size() <= room, "a library beyond its result, of {}", launch.label);
             // SAFETY: the element lies in the buffer.
-            unsafe { std::ptr::copy_nonoverlapping(element.bytes().as_ptr(), out.add(at), size) };
+            unsafe { std::ptr::copy_nonoverlapping(element.bytes().as_ptr(), out.add(at), dtype.size()) };
         }
-        self.products += 1;
+        match call {
+            LibraryCall::Product(_) => self.calls[0] += 1,
+            LibraryCall::Convolution(_) => self.calls[1] += 1,
+        }
+        true
     }
 
     fn launch(&mut self, launch: &Launch) {
-        if self.by_library
-            && let Some(LibraryCall::Product(product)) = library::call(&self.lowered.kernels[launch.kernel])
+        if self.libraries
+            && let Some(call) = library::call(&self.lowered.kernels[launch.kernel])
+            && self.by_library(&call, launch)
         {
-            return self.multiply(&product, launch);
+            return;
         }
         let unit = &self.units[self.which[launch.kernel]];
         let args: Vec<*mut u8> = launch.args.iter().map(|&b| self.pointer(b)).collect();
@@ -171,9 +169,9 @@ fn check(
     loaded: &host::Loaded,
     units: &[Unit],
     which: &[usize],
-    by_library: bool,
-) -> (usize, Vec<String>) {
-    let mut products = 0;
+    libraries: bool,
+) -> ([usize; 2], Vec<String>) {
+    let mut calls = [0; 2];
     let (g, mut wrong) = (&case.graph, Vec::new());
     for sizes in &case.sizes {
         let inputs: Vec<Tensor> = g
@@ -187,9 +185,10 @@ fn check(
             .collect();
         let expected = interp::eval(g, &inputs).unwrap_or_else(|e| panic!("{}: {e}", case.name));
         let (symbols, memory) = (sizes.clone(), HashMap::new());
-        let mut run = Run { lowered, loaded, units, which, symbols, inputs, memory, by_library, products: 0 };
+        let mut run =
+            Run { lowered, loaded, units, which, symbols, inputs, memory, libraries, calls: [0; 2] };
         run.steps(&lowered.steps);
-        products += run.products;
+        calls = [calls[0] + run.calls[0], calls[1] + run.calls[1]];
         for (k, e) in expected.iter().enumerate() {
             let at = lowered.buffers.iter().position(|b| b.place == Place::Output(k)).unwrap();
             run.pointer(at);
@@ -201,7 +200,7 @@ fn check(
             }
         }
     }
-    (products, wrong)
+    (calls, wrong)
 }
 
 /// The kernels of the conformance graphs give the reference's values on this machine.
@@ -216,21 +215,24 @@ fn kernels_equal_the_reference() {
     let (units, which) = units(&all);
     let directory = directory("hip-host");
     let loaded = host::load(&units, target, &directory);
-    let (mut wrong, mut plain, mut products) = (Vec::new(), 0, 0);
+    let (mut wrong, mut plain, mut products, mut convolutions) = (Vec::new(), 0, 0, 0);
     for ((case, lowered), which) in cases.iter().zip(&all).zip(&which) {
         if is_plain(lowered) {
             plain += 1;
             wrong.extend(check(case, lowered, &loaded, &units, which, false).1);
-            let multiplied = lowered.kernels.iter().any(|kernel| library::call(kernel).is_some());
-            if multiplied {
-                let (count, differences) = check(case, lowered, &loaded, &units, which, true);
-                products += count;
+            let libraries = lowered.kernels.iter().any(|kernel| library::call(kernel).is_some());
+            if libraries {
+                let (calls, differences) = check(case, lowered, &loaded, &units, which, true);
+                (products, convolutions) = (products + calls[0], convolutions + calls[1]);
                 wrong.extend(differences.into_iter().map(|text| format!("by a library: {text}")));
             }
         }
     }
     std::fs::remove_dir_all(&directory).unwrap();
-    println!("{} kernels, {plain} of {} cases run, {products} products", units.len(), cases.len());
+    let (kernels, all) = (units.len(), cases.len());
+    println!(
+        "{kernels} kernels, {plain} of {all} cases run; by libraries {products} products, {convolutions} convolutions"
+    );
     assert!(wrong.is_empty(), "{} failures:\n{}", wrong.len(), wrong.join("\n"));
     if std::env::var_os("SARDONYX_ONLY").is_some() {
         return;
@@ -241,6 +243,7 @@ fn kernels_equal_the_reference() {
         cases.len()
     );
     assert!(products >= 16, "only {products} products that a library can compute");
+    assert!(convolutions >= 12, "only {convolutions} convolutions that a library can compute");
 }
 
 /// Convolutions that are large enough for warpgroups, of images with their channels side by side.

@@ -109,7 +109,8 @@ pub struct BuildArgs {
     /// Compute in this type where the model has f32; inputs and outputs keep their types.
     #[arg(long, value_enum)]
     pub dtype: Option<Precision>,
-    /// On GPUs: let rocBLAS or cuBLAS compute matrix products that they are faster at, where they are found.
+    /// On GPUs: let rocBLAS and MIOpen, or cuBLAS and cuDNN, compute the matrix products and convolutions that they are
+    /// faster at, where they are found.
     #[arg(long, value_enum, default_value = "none")]
     pub libraries: Libraries,
     /// Stop after N rewrites (for finding the rewrite that breaks a model).
