@@ -33,7 +33,7 @@ impl Matrix<'_> {
         self.depth.len().next_multiple_of(self.beside) * self.columns.len()
     }
 
-    /// Whether it lies in a tensor of so many elements.
+    /// Whether it lies in a tensor of so many elements. Then places summed with wrapping are right.
     pub fn lies_in(&self, elements: usize) -> bool {
         let ends = |list: &[i64]| {
             let places = || list.iter().filter(|&&place| place != ZERO).map(|&place| i128::from(place));
@@ -82,13 +82,26 @@ fn fill_panel(source: &[u8], size: usize, matrix: &Matrix<'_>, columns: &[i64], 
 
 /// Copies elements of `S` bytes into a panel of zeros.
 fn fill<const S: usize>(source: &[u8], matrix: &Matrix<'_>, columns: &[i64], panel: &mut [u8]) {
-    let (row_bytes, beside) = (columns.len() * matrix.beside * S, matrix.beside);
-    for (rows, row) in matrix.depth.chunks(beside).zip(panel.chunks_exact_mut(row_bytes)) {
-        for (k, &deep) in rows.iter().enumerate().filter(|(_, deep)| **deep != ZERO) {
-            let places = row.chunks_exact_mut(S).skip(k).step_by(beside);
-            for (element, &column) in places.zip(columns).filter(|(_, column)| **column != ZERO) {
-                let at = (matrix.place + deep + column) as usize * S;
-                element.copy_from_slice(&source[at..at + S]);
+    let (from, to) = (source.as_chunks::<S>().0, panel.as_chunks_mut::<S>().0);
+    let Matrix { place, depth, width, beside, .. } = *matrix;
+    let there = columns.iter().position(|&column| column == ZERO).unwrap_or(width);
+    let neighbours = columns[..there].windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1));
+    if beside == 1 && there > 1 && neighbours && columns[there..].iter().all(|&column| column == ZERO) {
+        // Rows of neighbours, each a copy.
+        for (&deep, row) in depth.iter().zip(to.chunks_exact_mut(width)).filter(|(deep, _)| **deep != ZERO) {
+            let at = place.wrapping_add(deep).wrapping_add(columns[0]) as usize;
+            row[..there].copy_from_slice(&from[at..at + there]);
+        }
+        return;
+    }
+    // Column by column: elements of a column are neighbours more often than those of a row, and the panel is small.
+    for (j, &column) in columns.iter().enumerate().filter(|(_, column)| **column != ZERO) {
+        for (group, rows) in depth.chunks(beside).enumerate() {
+            let first = (group * width + j) * beside;
+            for (element, &deep) in to[first..first + beside].iter_mut().zip(rows) {
+                if deep != ZERO {
+                    *element = from[place.wrapping_add(deep).wrapping_add(column) as usize];
+                }
             }
         }
     }
@@ -107,6 +120,10 @@ mod tests {
         let mut panels = vec![0; matrix.elements()];
         pack(&source, DType::U8, &[matrix], DType::U8, &mut panels);
         assert_eq!(panels, [1, 2, 4, 5, 3, 0, 6, 0, 7, 8, 0, 0, 9, 0, 0, 0]);
+        let rows = Matrix { depth: &[6, ZERO, 0], columns: &[1, 2, 0, ZERO], width: 2, beside: 1, ..matrix };
+        let mut panels = vec![0; rows.elements()];
+        pack(&source, DType::U8, &[rows], DType::U8, &mut panels);
+        assert_eq!(panels, [8, 9, 0, 0, 2, 3, 7, 0, 0, 0, 1, 0]);
         let mut floats = vec![0; matrix.elements() * 4];
         pack(&source, DType::U8, &[matrix], DType::F32, &mut floats);
         assert_eq!(floats[..8], [1f32.to_le_bytes(), 2f32.to_le_bytes()].concat());
