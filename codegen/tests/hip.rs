@@ -287,6 +287,22 @@ fn convolutions_of_warpgroups_equal_the_reference() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Of a single image, too, channels stand side by side between convolutions.
+#[test]
+fn single_images_have_their_channels_side_by_side() {
+    let text = "graph(%x: f16[1,64,14,14], %w: f16[64,64,1,1], %w2: f16[128,64,3,3]) {
+  %0 = conv(%x, %w) {strides=[1, 1], pads=[0, 0, 0, 0], dilations=[1, 1]}
+  %1 = conv(%0, %w2) {strides=[1, 1], pads=[1, 1, 1, 1], dilations=[1, 1]}
+  return %1
+}";
+    let graph = sardonyx_ir::text::parse(text).unwrap();
+    let case = Case { name: "single".into(), graph, sizes: vec![Bindings::new()], tolerance: None };
+    let target = GpuSpec::named("cuda:sm_90").unwrap();
+    let units = lowered(&case, target).units;
+    let apart = |unit: &&Unit| hip::text(unit, target).contains("bool CHANNELS = false");
+    assert_eq!((units.len(), units.iter().filter(apart).count()), (2, 1));
+}
+
 /// Every kernel of the conformance graphs becomes a code object, for waves of 64 and of 32 lanes.
 #[test]
 fn kernels_compile_for_amd_gpus() {
