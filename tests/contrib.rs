@@ -39,7 +39,8 @@ mod trees;
 use case::{Case, Expected};
 use check::run;
 use sardonyx::onnx::{ImportOptions, import_bytes};
-use std::collections::BTreeMap;
+use sardonyx_tensor::DType;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 #[test]
@@ -137,10 +138,15 @@ fn fusion_counts() {
 /// The table of `docs/onnx-support.md`: what the tests above hold each operator to.
 #[test]
 fn support_table() {
-    let mut rows: BTreeMap<(&str, &str), [usize; 4]> = BTreeMap::new();
+    /// Numbers of cases, and the types of their first operands.
+    type Row = ([usize; 4], BTreeSet<DType>);
+    let mut rows: BTreeMap<(&str, &str), Row> = BTreeMap::new();
     for case in GROUPS.iter().flat_map(|cases| cases()) {
         let domain = if case.domain.is_empty() { "ai.onnx" } else { case.domain };
-        let row = rows.entry((domain, case.op)).or_default();
+        let (row, types) = rows.entry((domain, case.op)).or_default();
+        if !matches!(case.expected, Expected::Unsupported(_)) {
+            types.extend(case.dtype(Some(0)));
+        }
         row[match case.expected {
             Expected::Agreement if case.has_oracle() => 1,
             Expected::Agreement | Expected::Offered | Expected::Random => 0,
@@ -152,15 +158,16 @@ fn support_table() {
         "## Other domains\n\nNumbers of cases over attributes, optional operands, shapes and types. Each passes through the reference interpreter and on the CPU target, held against ONNX Runtime 1.31.1: the same node, or equal nodes where its CPU provider lacks the form. Where it refuses a node, the CPU target is held against the reference; the last column counts nodes that the importer refuses.\n",
     );
     let mut domain = "";
-    for ((d, op), [same, equal, refused, unsupported]) in rows {
+    for ((d, op), ([same, equal, refused, unsupported], types)) in rows {
         if d != domain {
             let _ = writeln!(
                 text,
-                "\n### {d}\n\n| operator | the same node | equal nodes | refused by ONNX Runtime | not supported |\n|---|---|---|---|---|"
+                "\n### {d}\n\n| operator | types of the first operand | the same node | equal nodes | refused by ONNX Runtime | not supported |\n|---|---|---|---|---|---|"
             );
             domain = d;
         }
-        let _ = writeln!(text, "| {op} | {same} | {equal} | {refused} | {unsupported} |");
+        let types = types.iter().map(|t| t.name()).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "| {op} | {types} | {same} | {equal} | {refused} | {unsupported} |");
     }
     document::check("contrib", &text);
 }

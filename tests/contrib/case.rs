@@ -215,6 +215,51 @@ impl Case {
         format!("{} ({}){}", self.op, self.opset, self.words)
     }
 
+    /// The element type of an operand, or of the first result.
+    pub fn dtype(&self, operand: Option<usize>) -> Option<DType> {
+        match operand {
+            Some(i) => match self.slots.get(i)? {
+                Slot::Nothing => None,
+                Slot::Input(t, _) | Slot::Constant(t) => Some(t.dtype()),
+            },
+            None => *self.outputs.first()?,
+        }
+    }
+
+    /// The same node with every tensor of one type, or one operand alone, in another type; whole numbers are
+    /// small and not zero.
+    pub fn retyped(mut self, from: DType, to: DType, alone: Option<usize>) -> Case {
+        let most = if to.bits() == 2 { 1.0 } else { 7.0 };
+        let whole = |x: f64| match (x * 4.0).round() {
+            0.0 => 1.0,
+            y if to.is_signed() => y.clamp(-most, most),
+            y => y.abs().clamp(1.0, 3.0),
+        };
+        let convert = |t: &Tensor| match to {
+            DType::String | DType::Bool => sample(to, t.shape(), 7),
+            _ if to.is_float() => Tensor::from_f64s(to, t.shape(), t.to_f64s()),
+            _ => Tensor::from_i64s(to, t.shape(), t.to_f64s().into_iter().map(|x| whole(x) as i64)),
+        };
+        for (_, slot) in self.slots.iter_mut().enumerate().filter(|(i, _)| alone.is_none_or(|a| a == *i)) {
+            *slot = match std::mem::replace(slot, Slot::Nothing) {
+                Slot::Input(t, _) if t.dtype() == from && is_hidden(to) => Slot::Constant(convert(&t)),
+                Slot::Input(t, names) if t.dtype() == from => Slot::Input(convert(&t), names),
+                Slot::Constant(t) if t.dtype() == from => Slot::Constant(convert(&t)),
+                other => other,
+            };
+        }
+        self.outputs.iter_mut().flatten().filter(|o| **o == from).for_each(|o| *o = to);
+        let _ = write!(self.words, " as {to}");
+        self.tolerance = None;
+        self
+    }
+
+    /// Whether the node has a graph of its own.
+    pub fn has_graph(&self) -> bool {
+        let nested = |n: &NodeProto| n.attribute.iter().any(|a| a.g.is_some());
+        self.attributes.iter().any(|a| a.g.is_some()) || self.body.iter().flatten().any(nested)
+    }
+
     /// The inputs by name.
     pub fn inputs(&self) -> Vec<(String, Tensor)> {
         let named = |(i, s): (usize, &Slot)| match s {
@@ -295,7 +340,7 @@ impl Case {
 
 /// Whether tensors of this type cannot be given to ONNX Runtime or read from it: results are cast to singles.
 fn is_hidden(dtype: DType) -> bool {
-    dtype.is_float() && dtype.bits() <= 8 || dtype.bits() == 4
+    dtype.is_float() && dtype.bits() <= 8 || matches!(dtype.bits(), 2 | 4)
 }
 
 /// A node of ONNX Runtime's domain.
@@ -322,7 +367,7 @@ fn brief<T: Clone>(all: &[T]) -> Vec<T> {
     all.iter().take(6).cloned().collect()
 }
 
-/// A tensor of the file format; types of four bits two a byte.
+/// A tensor of the file format; types of four bits two a byte, of two bits four.
 pub fn encode(name: &str, t: &Tensor) -> TensorProto {
     let dims: Vec<i64> = t.shape().iter().map(|&n| n as i64).collect();
     if t.dtype() == DType::String {
@@ -331,6 +376,10 @@ pub fn encode(name: &str, t: &Tensor) -> TensorProto {
     }
     let bytes = match t.dtype().bits() {
         4 => t.bytes().chunks(2).map(|p| (p[0] & 15) | (p.get(1).map_or(0, |b| b << 4))).collect(),
+        2 => {
+            let byte = |four: &[u8]| four.iter().rev().fold(0, |byte, b| byte << 2 | b & 3);
+            t.bytes().chunks(4).map(byte).collect()
+        }
         _ => t.bytes().to_vec(),
     };
     build::raw(name, number(t.dtype()), &dims, &bytes)
@@ -354,10 +403,15 @@ pub fn number(dtype: DType) -> i32 {
         DType::U64 => 13,
         DType::BF16 => 16,
         DType::F8E4M3FN => 17,
+        DType::F8E4M3FNUZ => 18,
         DType::F8E5M2 => 19,
+        DType::F8E5M2FNUZ => 20,
         DType::U4 => 21,
         DType::I4 => 22,
         DType::F4E2M1 => 23,
+        DType::F8E8M0 => 24,
+        DType::U2 => 25,
+        DType::I2 => 26,
         other => panic!("no case uses {other}"),
     }
 }

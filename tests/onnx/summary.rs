@@ -39,7 +39,6 @@ pub fn text(all: &[(&Group, BTreeMap<String, Tested>)]) -> String {
 }
 
 fn operators(text: &mut String, results: &BTreeMap<String, Tested>) {
-    let _ = writeln!(text, "| operator | tests | reference | CPU |\n|---|---|---|---|");
     let mut ops: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
     for r in results.values() {
         let row = ops.entry(&r.op).or_default();
@@ -47,7 +46,11 @@ fn operators(text: &mut String, results: &BTreeMap<String, Tested>) {
         row[1] += usize::from(r.reference == Outcome::Pass);
         row[2] += usize::from(r.cpu == Outcome::Pass);
     }
-    for (op, [tests, reference, cpu]) in ops {
+    let (passed, others): (Vec<_>, Vec<_>) = ops.into_iter().partition(|(_, [n, a, b])| n == a && n == b);
+    let counts: Vec<String> = passed.iter().map(|(op, [tests, ..])| format!("{op} {tests}")).collect();
+    let _ = writeln!(text, "All pass of: {}.\n", counts.join(", "));
+    let _ = writeln!(text, "| operator | tests | reference | CPU |\n|---|---|---|---|");
+    for (op, [tests, reference, cpu]) in others {
         let _ = writeln!(text, "| {op} | {tests} | {reference} | {cpu} |");
     }
 }

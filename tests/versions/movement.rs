@@ -2,7 +2,9 @@
 use super::build;
 use super::case::{Case, encode, tensor};
 use super::{LAST, UNRELEASED, list, op};
-use sardonyx_tensor::DType::{BF16, Bool, F8E4M3FN, F16, F32, F64, I4, I8, I32, I64, String as Text, U8};
+use sardonyx_tensor::DType::{
+    BF16, Bool, F8E4M3FN, F16, F32, F64, I4, I8, I16, I32, I64, String as Text, U8, U16, U32, U64,
+};
 use sardonyx_tensor::{DType, Tensor};
 
 fn shapes() -> Vec<Case> {
@@ -92,6 +94,8 @@ fn indices() -> Vec<Case> {
         op("Gather", 7, LAST).x(F32, &[4, 3]).constant(at(&[2, 1], &[3, 0])).out(F32),
         op("Gather", 7, LAST).int("axis", 1).x(F32, &[4, 3]).input(at(&[2], &[2, 1])).out(F32),
         op("Gather", 11, LAST).int("axis", -1).x(F32, &[4, 3]).input(at(&[2], &[-1, 1])).out(F32),
+        // Of rows of texts ONNX Runtime 1.31.1 copies the first alone.
+        op("Gather", 7, LAST).x(Text, &[8]).input(at(&[2], &[3, 0])).out(Text),
         op("GatherElements", 11, LAST)
             .int("axis", 1)
             .x(F32, &[2, 3])
@@ -184,6 +188,15 @@ fn made() -> Vec<Case> {
         op("Constant", 12, LAST).text("value_string", "a").out(Text),
         op("Constant", 12, LAST).texts("value_strings", &["a", "bc"]).out(Text),
     ];
+    for to in [F64, F16, BF16, I8, I16, I32, I64, U8, U16, U32, U64, Bool] {
+        let ones = Tensor::from_i64s(to, [1], [1]);
+        all.push(value(op("Constant", 13, LAST), &ones).out(to));
+        all.push(value(op("ConstantOfShape", 20, LAST), &ones).constant(list(&[2])).out(to));
+    }
+    for (dtype, to) in [(F64, I64), (F16, U16), (BF16, I16), (I8, U8), (I64, F64), (U32, F32), (U64, I64)] {
+        let case = op("BitCast", 26, LAST).int("to", super::case::number(to).into());
+        all.push(case.x(dtype, &[3]).out(to));
+    }
     let ends = |a: i64, b: i64, by: i64| [a, b, by].map(|x| Tensor::from_slice([], &[x]));
     for [a, b, by] in [ends(1, 9, 3), ends(5, -3, -2), ends(3, 1, 1)] {
         all.push(op("Range", 11, LAST).input(a.clone()).input(b.clone()).input(by.clone()).out(I64));

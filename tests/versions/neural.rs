@@ -174,12 +174,12 @@ fn normalizations() -> Vec<Case> {
         // Scale and bias are of groups in version 18 and of channels since 21.
         group(18, 20, 2),
         group(21, LAST, 4),
+        op("LayerNormalization", 17, LAST).int("axis", 1).x(F32, &[2, 3, 4]).w(F32, &[3, 4]).out(F32),
         op("LayerNormalization", 17, LAST)
             .x(F32, &[2, 3, 4])
             .w(F32, &[4])
             .w(F32, &[4])
             .outs(&[F32, F32, F32]),
-        op("LayerNormalization", 17, LAST).int("axis", 1).x(F32, &[2, 3, 4]).w(F32, &[3, 4]).out(F32),
         op("RMSNormalization", 23, LAST).x(F32, &[2, 3, 4]).w(F32, &[4]).out(F32),
         op("RMSNormalization", 23, LAST).int("axis", 1).x(F32, &[2, 3, 4]).w(F32, &[3, 4]).out(F32),
     ]

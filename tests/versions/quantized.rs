@@ -20,8 +20,8 @@ fn quantizing() -> Vec<Case> {
         x(op("QuantizeLinear", 10, LAST)).constant(scalar(0.1)).constant(number(U8, &[7])).out(U8),
         x(op("QuantizeLinear", 10, LAST)).constant(scalar(0.1)).constant(number(I8, &[-3])).out(I8),
         x(op("QuantizeLinear", 10, LAST)).constant(scalar(0.1)).out(U8),
-        bytes(op("DequantizeLinear", 10, LAST), U8).constant(scalar(0.1)).constant(number(U8, &[7])).out(F32),
         bytes(op("DequantizeLinear", 10, LAST), I8).constant(scalar(0.1)).out(F32),
+        bytes(op("DequantizeLinear", 10, LAST), U8).constant(scalar(0.1)).constant(number(U8, &[7])).out(F32),
         bytes(op("DequantizeLinear", 10, LAST), I32).constant(scalar(0.1)).out(F32),
     ];
     // A scale for each step along an axis came with version 13, other types with 19 and 21, blocks with 21.

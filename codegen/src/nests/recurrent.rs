@@ -213,6 +213,8 @@ impl<'a, 'b> Loops<'a, 'b> {
     pub(super) fn store(&self, access: &Access, at: &[Expr<'b>], value: Expr<'b>, mask: Option<Expr<'b>>) {
         let (b, buf) = (self.b, self.args.buf(access.arg));
         let at = index(b, access, at);
+        // Narrower floats are rounded as they are stored; wider ones are not made of singles by themselves.
+        let value = if access.dtype == DType::F64 { value.cast(DType::F64) } else { value };
         match mask {
             Some(mask) => b.store_masked(buf, at, value, mask),
             None => b.store(buf, at, value),

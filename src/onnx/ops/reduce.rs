@@ -18,13 +18,8 @@ pub(super) const ROWS: &[Row] = &[
             root(cx, sum)
         })
     }),
-    one("ReduceLogSum", 1, |cx| {
-        reduce(cx, |cx, x, axes| {
-            let sum = cx.reduce_sum(x, axes)?;
-            cx.log(sum)
-        })
-    }),
-    one("ReduceLogSumExp", 1, |cx| reduce(cx, log_sum_exp)),
+    one("ReduceLogSum", 1, |cx| reduce(cx, |cx, x, axes| in_floats(cx, x, axes, log_sum))),
+    one("ReduceLogSumExp", 1, |cx| reduce(cx, |cx, x, axes| in_floats(cx, x, axes, log_sum_exp))),
     one("ReduceMax", 1, |cx| reduce(cx, |cx, x, axes| extremum(cx, x, axes, true))),
     one("ReduceMean", 1, |cx| reduce(cx, |cx, x, axes| cx.reduce_mean(x, axes))),
     one("ReduceMin", 1, |cx| reduce(cx, |cx, x, axes| extremum(cx, x, axes, false))),
@@ -50,6 +45,27 @@ fn reduce(cx: &mut Context, f: fn(&mut Context, Value, &[usize]) -> Built) -> Bu
     };
     let result = f(cx, x, &axes)?;
     if keep { Ok(result) } else { cx.squeeze(result, &axes) }
+}
+
+/// Integers by way of doubles.
+fn in_floats(
+    cx: &mut Context,
+    x: Value,
+    axes: &[usize],
+    f: fn(&mut Context, Value, &[usize]) -> Built,
+) -> Built {
+    let dtype = cx.dtype(x);
+    if dtype.is_float() {
+        return f(cx, x, axes);
+    }
+    let wide = cx.cast(x, DType::F64)?;
+    let result = f(cx, wide, axes)?;
+    cx.cast(result, dtype)
+}
+
+fn log_sum(cx: &mut Context, x: Value, axes: &[usize]) -> Built {
+    let sum = cx.reduce_sum(x, axes)?;
+    cx.log(sum)
 }
 
 fn sum_square(cx: &mut Context, x: Value, axes: &[usize]) -> Built {
