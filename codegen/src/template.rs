@@ -4,6 +4,7 @@
 //! A template serves the kernels whose layouts it was written for; for the others there is none.
 mod attention;
 mod conv;
+mod flash;
 mod gemm;
 mod gemv;
 mod text;
@@ -18,7 +19,9 @@ use crate::unit::Template;
 pub fn instantiate(kernel: &Kernel, name: &str, gpu: &GpuSpec) -> Option<Template> {
     match kernel {
         Kernel::Gemm(gemm) => gemm::template(gemm, name, gpu),
-        Kernel::Attention(attention) => attention::template(attention, name, gpu),
+        Kernel::Attention(attention) => {
+            flash::template(attention, name, gpu).or_else(|| attention::template(attention, name, gpu))
+        }
         Kernel::Conv(conv) => match (conv.as_window(), conv.as_gemm()) {
             (Some(window), _) => window::template(&window, name, gpu),
             (None, Some(gemm)) => {

@@ -332,8 +332,12 @@ fn the_text_is_valid_alone() {
         AMD.iter().for_each(|arch| drop(compile(&text, arch, &directory)));
     }
     let warpgroups = read(&[&headers[..], &["device/warpgroup.hpp", "templates/gemm.hip"]].concat());
-    let text = format!("#define SARDONYX_CUDA 1\n#define KERNEL_NAME gemm\n{warpgroups}");
-    nvrtc().compile(GpuSpec::named("cuda:sm_90").unwrap(), "alone", &text).unwrap();
+    let flash = ["device/softmax.hpp", "device/warpgroup.hpp", "device/flash.hpp"];
+    let attention = read(&[&headers[..], &flash, &["templates/attention_warpgroup.hip"]].concat());
+    for text in [warpgroups, attention] {
+        let text = format!("#define SARDONYX_CUDA 1\n#define KERNEL_NAME kernel\n{text}");
+        nvrtc().compile(GpuSpec::named("cuda:sm_90").unwrap(), "alone", &text).unwrap();
+    }
     std::fs::remove_dir_all(&directory).unwrap();
 }
 

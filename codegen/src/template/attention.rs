@@ -7,7 +7,8 @@ use crate::unit::Template;
 use sardonyx_tensor::{DType, Dim};
 use std::fmt::Write;
 
-const HEADERS: &str = concat!(
+/// The device headers of attention.
+pub(super) const VECTOR_HEADERS: &str = concat!(
     include_str!("../../device/matrix.hpp"),
     include_str!("../../device/stage.hpp"),
     include_str!("../../device/softmax.hpp")
@@ -92,7 +93,7 @@ impl Shape {
 }
 
 /// Elements of a row that one load moves: rows begin at multiples of it. `None` if they do not lie side by side.
-fn vector(access: &Access, elements: i64) -> Option<i64> {
+pub(super) fn vector(access: &Access, elements: i64) -> Option<i64> {
     let (last, outer) = access.strides.split_last()?;
     let widest = 16 / access.dtype.size() as i64;
     let whole = |v: i64| {
@@ -121,7 +122,7 @@ pub(super) fn template(a: &Attention, name: &str, gpu: &GpuSpec) -> Option<Templ
     let _ = writeln!(text, "#define ATTENTION_PARAMETERS {}", declared.join(", "));
     Some(Template {
         name: name.into(),
-        source: [HEADERS, &text, TEXT].concat(),
+        source: [VECTOR_HEADERS, &text, TEXT].concat(),
         params: params.len(),
         dims: dims.0,
         grid: a.queries.ceil_div(shape.waves * shape.rows * 16) * &a.batch * &a.heads,
@@ -135,7 +136,7 @@ pub(super) fn template(a: &Attention, name: &str, gpu: &GpuSpec) -> Option<Templ
 }
 
 /// What the text says of sizes and limits.
-fn constants(a: &Attention, shape: &Shape, dims: &mut Dims) -> Option<String> {
+pub(super) fn sizes(a: &Attention, dims: &mut Dims) -> String {
     let mut text = String::new();
     let sizes = [
         ("BATCH", &a.batch),
@@ -150,6 +151,18 @@ fn constants(a: &Attention, shape: &Shape, dims: &mut Dims) -> Option<String> {
     let _ = writeln!(text, "#define ATTENTION_SIZES const i64_t {}", sizes.join(", "));
     let (group, head, value) = (a.group, a.head, a.value);
     let _ = writeln!(text, "constexpr int GROUP = {group}, HEAD = {head}, VALUE = {value};");
+    let cap = a.softcap.unwrap_or(0.0);
+    let _ = writeln!(text, "constexpr float SCALE = (float){:e}, CAP = (float){cap:e};", a.scale);
+    let offset = a.causal.as_ref().map_or_else(|| "0".into(), |d| dims.print(d));
+    let _ = writeln!(text, "constexpr bool CAUSAL = {};", a.causal.is_some());
+    let _ = writeln!(text, "#define ATTENTION_OFFSET {offset}");
+    text
+}
+
+/// The same, how rows are loaded and how a block shares its work.
+fn constants(a: &Attention, shape: &Shape, dims: &mut Dims) -> Option<String> {
+    let mut text = sizes(a, dims);
+    let (head, value) = (a.head, a.value);
     for (operand, access, elements) in [("Q", &a.q, head), ("K", &a.k, head), ("V", &a.v, value)] {
         let _ = writeln!(text, "constexpr int {operand}_VECTOR = {};", vector(access, elements)?);
     }
@@ -158,16 +171,11 @@ fn constants(a: &Attention, shape: &Shape, dims: &mut Dims) -> Option<String> {
         text,
         "constexpr int ROWS = {rows}, WAVES = {waves}, TURNS = {turns}, KEYS = {keys}, STAGES = {stages};"
     );
-    let cap = a.softcap.unwrap_or(0.0);
-    let _ = writeln!(text, "constexpr float SCALE = (float){:e}, CAP = (float){cap:e};", a.scale);
-    let offset = a.causal.as_ref().map_or_else(|| "0".into(), |d| dims.print(d));
-    let _ = writeln!(text, "constexpr bool CAUSAL = {};", a.causal.is_some());
-    let _ = writeln!(text, "#define ATTENTION_OFFSET {offset}");
     Some(text)
 }
 
 /// Where the text finds and puts elements.
-fn places(a: &Attention, dims: &mut Dims) -> Option<String> {
+pub(super) fn places(a: &Attention, dims: &mut Dims) -> Option<String> {
     let mut text = String::new();
     let names = |list: &[&str]| list.iter().map(|n| format!("({n})")).collect::<Vec<_>>();
     for (operand, access) in [("Q", &a.q), ("K", &a.k), ("V", &a.v)] {
@@ -175,9 +183,13 @@ fn places(a: &Attention, dims: &mut Dims) -> Option<String> {
         let _ = writeln!(text, "#define ATTENTION_{operand}(b, h) (p{} + {place})", access.arg);
     }
     let place = dims.place(&a.out, &names(&["b", "h", "i", "e"]));
-    element(a.out.dtype)?;
-    let _ =
-        writeln!(text, "#define ATTENTION_STORE(b, h, i, e, value) narrow(value, p{}[{place}])", a.out.arg);
+    let (ty, arg) = (element(a.out.dtype)?, a.out.arg);
+    let _ = writeln!(text, "#define ATTENTION_STORE(b, h, i, e, value) narrow(value, p{arg}[{place}])");
+    let _ = writeln!(
+        text,
+        "#define ATTENTION_PAIR(b, h, i, e, x, y) do {{ Elements<{ty}, 2> pair; narrow(x, pair.at[0]); \
+         narrow(y, pair.at[1]); *(Elements<{ty}, 2>*)(p{arg} + {place}) = pair; }} while (0)"
+    );
     if let Some(mask) = &a.mask {
         let of = format!("p{}[{}]", mask.arg, dims.place(mask, &names(&["b", "h", "i", "n"])));
         let addend = match mask.dtype {

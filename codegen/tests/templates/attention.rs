@@ -10,6 +10,7 @@ use sardonyx_codegen::target::{Matrix, Target};
 use sardonyx_codegen::unit::{Template, Unit};
 use sardonyx_tensor::{Bindings, DType, Dim};
 
+#[derive(Clone, Copy)]
 struct Case {
     /// Batch, query heads, heads per key head, queries, keys, size of keys and of values.
     sizes: [i64; 7],
@@ -137,6 +138,32 @@ fn attention_on_the_host_is_right() {
             run_on_host(&format!("attention-{name}"), &case.program(GpuSpec::named(gpu).unwrap()));
         }
     }
+}
+
+#[test]
+fn attention_of_warpgroups_on_the_host_is_right() {
+    // A GPU of few units gets blocks of two warpgroups, one of more units those of one.
+    let of_units = |units| GpuSpec { units, ..GpuSpec::named("cuda:sm_90").unwrap().clone() };
+    let large = Case { sizes: [1, 2, 2, 70, 150, 64, 64], ..PLAIN };
+    let cases = [
+        ("two", 1, Case { symbolic: true, ..large }),
+        (
+            "limit",
+            1,
+            Case { sizes: [1, 1, 1, 150, 300, 128, 64], causal: Some(150), dtype: DType::BF16, ..PLAIN },
+        ),
+        ("one", 4, Case { sizes: [1, 2, 1, 70, 70, 64, 128], causal: Some(-3), ..PLAIN }),
+    ];
+    for (name, units, case) in &cases {
+        let gpu = of_units(*units);
+        let text = case.template(&gpu).source;
+        assert!(text.contains("constexpr int GROUPS = "), "{name}: not of warpgroups");
+        run_on_host(&format!("attention-warpgroups-{name}"), &case.program(&gpu));
+        let text = hip::text(&Unit::Template(case.template(&gpu)), &gpu);
+        nvrtc().compile(&gpu, "attention", &text).unwrap();
+    }
+    let masked = Case { mask: Some(DType::F16), ..large };
+    assert!(!masked.template(&of_units(1)).source.contains("constexpr int GROUPS = "));
 }
 
 #[test]
