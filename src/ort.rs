@@ -2,7 +2,10 @@
 use ::ort::environment::Environment;
 use ::ort::session::builder::GraphOptimizationLevel;
 use ::ort::session::{Session, SessionInputValue};
-use ::ort::value::{DynValue, TensorElementType, ValueType};
+use ::ort::value::{
+    DynMapValueType, DynSequenceValueType, DynValue, DynValueTypeMarker, IntoTensorElementType, Map,
+    TensorElementType, TensorValueType, ValueType,
+};
 use sardonyx_tensor::{DType, Element, Tensor, bf16, f16};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -186,6 +189,52 @@ macro_rules! by_dtype {
     };
 }
 
+/// A map, as a list of keys and values.
+fn map_to_ort(t: &Tensor) -> Result<DynValue, OrtError> {
+    let refused = || OrtError::Type(t.dtype().to_string());
+    let [keys, values] = t.items(0) else { return Err(refused()) };
+    let (keys, values) = (to_ort(keys)?, to_ort(values)?);
+    macro_rules! typed {
+        ($($K:ty, $V:ty);*) => {
+            match (keys.dtype(), values.dtype()) {
+                $((ValueType::Tensor { ty: k, .. }, ValueType::Tensor { ty: v, .. })
+                    if *k == <$K>::into_tensor_element_type() && *v == <$V>::into_tensor_element_type() =>
+                {
+                    let keys = keys.downcast::<TensorValueType<$K>>().map_err(run_error)?;
+                    let values = values.downcast::<TensorValueType<$V>>().map_err(run_error)?;
+                    Ok(Map::<$K, $V>::new_kv(keys, values).map_err(run_error)?.into_dyn())
+                })*
+                _ => Err(refused()),
+            }
+        };
+    }
+    typed!(i64, f32; i64, f64; i64, i64; i64, String; String, f32; String, f64; String, i64; String, String)
+}
+
+/// The keys and values of a map.
+fn map_from_ort(value: &DynValue) -> Result<Tensor, OrtError> {
+    let map = value.view().downcast::<DynMapValueType>().map_err(run_error)?;
+    let ValueType::Map { key, value } = *map.dtype() else { return Err(OrtError::Type("no map".into())) };
+    macro_rules! typed {
+        ($($V:ty),*) => {
+            match (key, value) {
+                $((TensorElementType::Int64, v) if v == <$V>::into_tensor_element_type() => {
+                    let (keys, values): (Vec<i64>, Vec<$V>) =
+                        map.try_extract_key_values::<i64, $V>().map_err(run_error)?.into_iter().unzip();
+                    Ok([Tensor::from_slice([keys.len()], &keys), Tensor::from_slice([values.len()], &values)])
+                }
+                (TensorElementType::String, v) if v == <$V>::into_tensor_element_type() => {
+                    let (keys, values): (Vec<String>, Vec<$V>) =
+                        map.try_extract_key_values::<String, $V>().map_err(run_error)?.into_iter().unzip();
+                    Ok([Tensor::from_texts([keys.len()], &keys), Tensor::from_slice([values.len()], &values)])
+                })*
+                _ => Err(OrtError::Type(map.dtype().to_string())),
+            }
+        };
+    }
+    typed!(f32, f64, i64).map(Tensor::from_list)
+}
+
 fn to_ort(t: &Tensor) -> Result<DynValue, OrtError> {
     fn value<T>(t: &Tensor) -> Result<DynValue, OrtError>
     where
@@ -194,6 +243,9 @@ fn to_ort(t: &Tensor) -> Result<DynValue, OrtError> {
         let elements = t.as_slice::<T>().expect("the dtype should be that of the arm").to_vec();
         let shape: Vec<usize> = t.shape().to_vec();
         Ok(::ort::value::Tensor::from_array((shape, elements)).map_err(run_error)?.into_dyn())
+    }
+    if t.dtype() == DType::List && t.rank() == 0 {
+        return map_to_ort(t);
     }
     if t.dtype() == DType::Bool {
         let elements: Vec<bool> = t.bytes().iter().map(|&b| b != 0).collect();
@@ -211,6 +263,14 @@ fn to_ort(t: &Tensor) -> Result<DynValue, OrtError> {
 }
 
 fn from_ort(value: &DynValue) -> Result<Tensor, OrtError> {
+    if let ValueType::Sequence(_) = value.dtype() {
+        let sequence = value.view().downcast::<DynSequenceValueType>().map_err(run_error)?;
+        let items = sequence.try_extract_sequence::<DynValueTypeMarker>().map_err(run_error)?;
+        return Ok(Tensor::from_list(items.iter().map(from_ort).collect::<Result<Vec<_>, _>>()?));
+    }
+    if let ValueType::Map { .. } = value.dtype() {
+        return map_from_ort(value);
+    }
     let ValueType::Tensor { ty, .. } = value.dtype() else {
         return Err(OrtError::Type(value.dtype().to_string()));
     };

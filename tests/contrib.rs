@@ -15,8 +15,14 @@ mod case;
 mod check;
 mod counts;
 mod document;
+#[path = "contrib/engram.rs"]
+mod engram;
 #[path = "contrib/forms.rs"]
 mod forms;
+#[path = "contrib/maps.rs"]
+mod maps;
+#[path = "contrib/missing.rs"]
+mod missing;
 #[path = "contrib/ml.rs"]
 mod ml;
 #[path = "contrib/moe.rs"]
@@ -31,6 +37,8 @@ mod product;
 mod qlinear;
 #[path = "contrib/quantized.rs"]
 mod quantized;
+#[path = "contrib/random.rs"]
+mod random;
 #[path = "contrib/texts.rs"]
 mod texts;
 #[path = "contrib/trees.rs"]
@@ -54,8 +62,18 @@ fn attentions() {
 }
 
 #[test]
+fn engrams_streams_and_windows() {
+    run(engram::cases());
+}
+
+#[test]
 fn machine_learning() {
     run(ml::cases());
+}
+
+#[test]
+fn maps_and_texts() {
+    run(maps::cases());
 }
 
 #[test]
@@ -101,7 +119,9 @@ fn texts_and_labels() {
 /// The cases of all groups.
 const GROUPS: &[fn() -> Vec<Case>] = &[
     attention::cases,
+    engram::cases,
     forms::cases,
+    maps::cases,
     ml::cases,
     moe::cases,
     norm::cases,
@@ -168,6 +188,12 @@ fn support_table() {
         }
         let types = types.iter().map(|t| t.name()).collect::<Vec<_>>().join(", ");
         let _ = writeln!(text, "| {op} | {types} | {same} | {equal} | {refused} | {unsupported} |");
+    }
+    text.push_str(
+        "\n### Not there\n\nOperators of ONNX Runtime's CPU provider that the importer does not know.\n\n| operator | reason |\n|---|---|\n",
+    );
+    for (domain, op, reason) in missing::MISSING {
+        let _ = writeln!(text, "| {domain}::{op} | {reason} |");
     }
     document::check("contrib", &text);
 }

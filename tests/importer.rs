@@ -3,6 +3,8 @@
 #[path = "importer/build.rs"]
 #[allow(dead_code)]
 mod build;
+#[path = "importer/gradient.rs"]
+mod gradient;
 
 use build::*;
 use onnx_protobuf::tensor_proto::DataLocation;

@@ -12,7 +12,7 @@ const MOST_LINES: usize = 600;
 /// What the runtime carries through other crates is tested beside it.
 const BORDERS: &[(&str, &[&str], &[&str])] = &[
     ("tensor", &[], &["bytemuck", "half", "microfloat", "serde", "smallvec", "thiserror"]),
-    ("values", &["sardonyx-tensor"], &["regex-lite"]),
+    ("values", &["sardonyx-tensor"], &["hayro-jpeg2000", "image", "regex-lite"]),
     (
         "runtime",
         &["sardonyx-tensor", "sardonyx-values"],

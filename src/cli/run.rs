@@ -28,10 +28,14 @@ pub(super) fn run(args: &Run) -> Outcome {
     Ok(())
 }
 
-/// The first elements of a tensor.
+/// How many elements of a tensor or list are shown.
+const SHOWN: usize = 6;
+
+/// The first elements of a tensor. Of a list the first items, those of a map by their keys.
 fn preview(t: &Tensor) -> String {
-    const SHOWN: usize = 6;
     let elements: Vec<String> = match t.dtype() {
+        DType::List if t.rank() == 0 => return items(t.items(0)),
+        DType::List => (0..t.len().min(SHOWN)).map(|i| items(t.items(i))).collect(),
         DType::String => t.texts().iter().take(SHOWN).map(|text| format!("{text:?}")).collect(),
         dtype if dtype.is_float() => {
             (0..t.len().min(SHOWN)).map(|i| format!("{:.6}", t.get_f64(i))).collect()
@@ -39,4 +43,25 @@ fn preview(t: &Tensor) -> String {
         _ => t.to_i128s().iter().take(SHOWN).map(i128::to_string).collect(),
     };
     format!("[{}{}]", elements.join(", "), if t.len() > SHOWN { ", …" } else { "" })
+}
+
+/// A list, or a map: a list of two lists of one length and different types, which no sequence is.
+fn items(all: &[Tensor]) -> String {
+    let more = |n: usize| if n > SHOWN { ", …" } else { "" };
+    if let [keys, values] = all
+        && keys.dtype() != values.dtype()
+        && [keys, values].iter().all(|t| t.rank() == 1 && t.dtype() != DType::List)
+        && keys.len() == values.len()
+    {
+        let at = |t: &Tensor, i: usize| match t.dtype() {
+            DType::String => format!("{:?}", t.texts()[i]),
+            dtype if dtype.is_float() => format!("{:.6}", t.get_f64(i)),
+            _ => t.get_i64(i).to_string(),
+        };
+        let pairs: Vec<String> =
+            (0..keys.len().min(SHOWN)).map(|i| format!("{}: {}", at(keys, i), at(values, i))).collect();
+        return format!("{{{}{}}}", pairs.join(", "), more(keys.len()));
+    }
+    let shown: Vec<String> = all.iter().take(SHOWN).map(preview).collect();
+    format!("[{}{}]", shown.join(", "), more(all.len()))
 }

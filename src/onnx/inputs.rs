@@ -102,10 +102,9 @@ fn declared(info: &ValueInfoProto, names: &mut Names, options: &ImportOptions) -
     let name = &info.name;
     let (elem, shape) = match info.ty() {
         Some(TypeValue::TensorType(t)) => (t.elem_type, t.shape.as_ref()),
-        Some(TypeValue::SequenceType(_) | TypeValue::OptionalType(_)) => {
+        Some(TypeValue::SequenceType(_) | TypeValue::OptionalType(_) | TypeValue::MapType(_)) => {
             return Ok(Type::scalar(DType::List));
         }
-        Some(TypeValue::MapType(_)) => return Err(format!("the input `{name}` is a map")),
         Some(TypeValue::SparseTensorType(_)) => return Err(format!("the input `{name}` is sparse")),
         None => return Err(format!("the input `{name}` has no type")),
     };

@@ -23,6 +23,8 @@ pub enum Kind {
     Tensor(DType, Option<Vec<Option<i64>>>),
     /// A sequence of such items.
     Sequence(Box<Kind>),
+    /// A map, of the types of its keys and values: the list of both, each a list of one dimension.
+    Map(DType, DType),
     /// One such item or none.
     Optional(Box<Kind>),
 }
@@ -42,7 +44,13 @@ impl Kind {
             Some(TypeValue::OptionalType(o)) => {
                 Kind::Optional(Box::new(Kind::of_type(o.elem_type.as_deref())?))
             }
-            Some(TypeValue::MapType(_)) => return Err("is a map".into()),
+            Some(TypeValue::MapType(m)) => {
+                let key = dtype(m.key_type).map_err(|e| format!("has keys: {e}"))?;
+                match Kind::of_type(m.value_type.as_deref())? {
+                    Kind::Tensor(value, _) => Kind::Map(key, value),
+                    _ => return Err("is a map to what is no tensor".into()),
+                }
+            }
             Some(TypeValue::SparseTensorType(_)) => return Err("is sparse".into()),
             None => return Err("has no type".into()),
         })
@@ -87,6 +95,7 @@ impl Kind {
                 let size = |(a, b): (&Option<i64>, &Option<i64>)| a.filter(|_| a == b);
                 Kind::Tensor(*a, shape.map(|(s, t)| s.iter().zip(t).map(size).collect()))
             }
+            (Kind::Map(a, x), Kind::Map(b, y)) if (a, x) == (b, y) => Kind::Map(*a, *x),
             (Kind::Sequence(a), Kind::Sequence(b)) => Kind::Sequence(boxed(a, b)?),
             (Kind::Optional(a), Kind::Optional(b)) => Kind::Optional(boxed(a, b)?),
             (Kind::Optional(a), b) | (b, Kind::Optional(a)) => Kind::Optional(boxed(a, b)?),
@@ -98,7 +107,7 @@ impl Kind {
     pub(crate) fn is_open(&self) -> bool {
         match self {
             Kind::Unknown => true,
-            Kind::Tensor(..) => false,
+            Kind::Tensor(..) | Kind::Map(..) => false,
             Kind::Sequence(item) | Kind::Optional(item) => item.is_open(),
         }
     }

@@ -44,6 +44,10 @@ pub(crate) fn sorted(nodes: &[NodeProto]) -> Result<Vec<usize>, String> {
 fn uses<'a>(node: &'a NodeProto, names: &mut HashSet<&'a str>) {
     names.extend(node.input.iter().filter(|n| !n.is_empty()).map(String::as_str));
     for attribute in &node.attribute {
+        // A gradient names what it is of.
+        if node.op_type == "Gradient" && attribute.name == "y" {
+            names.extend(std::str::from_utf8(&attribute.s));
+        }
         attribute.g.iter().chain(&attribute.graphs).for_each(|g| graph_uses(g, names));
     }
 }

@@ -1,7 +1,7 @@
 //! A case: one node with its attributes, operands and results, and what ONNX Runtime is expected to do with it.
 use super::build::{self, D, graph, node, opset, value};
 use onnx_protobuf::attribute_proto::AttributeType;
-use onnx_protobuf::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
+use onnx_protobuf::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, type_proto};
 use sardonyx_ir::interp::sample;
 use sardonyx_tensor::{DType, Tensor};
 use std::fmt::Write;
@@ -318,14 +318,22 @@ impl Case {
                         _ => D::N(n as i64),
                     };
                     let dims: Vec<D> = t.shape().iter().enumerate().map(dim).collect();
-                    inputs.push(value(&format!("i{i}"), number(t.dtype()), &dims));
+                    let mut input = value(&format!("i{i}"), number(t.dtype()), &dims);
+                    if t.dtype() == DType::List
+                        && let [keys, values] = t.items(0)
+                    {
+                        input.type_ = Some(map_type(keys.dtype(), values.dtype())).into();
+                    }
+                    inputs.push(input);
                 }
             }
         }
         let result = |(i, o): (usize, &Option<DType>)| {
             let seen = if is_hidden((*o)?) { DType::F32 } else { (*o)? };
             let mut v = value(&format!("o{i}"), number(seen), &[]);
-            if let Some(onnx_protobuf::type_proto::Value::TensorType(t)) = &mut v.type_.as_mut()?.value {
+            if *o == Some(DType::List) {
+                v.type_ = None.into();
+            } else if let Some(type_proto::Value::TensorType(t)) = &mut v.type_.as_mut()?.value {
                 t.shape = None.into();
             }
             Some(v)
@@ -346,6 +354,13 @@ fn is_hidden(dtype: DType) -> bool {
 /// A node of ONNX Runtime's domain.
 pub fn ms_node(op: &str, inputs: &[&str], outputs: &[&str], attributes: Vec<AttributeProto>) -> NodeProto {
     NodeProto { domain: MS.into(), ..node(op, inputs, outputs, attributes) }
+}
+
+/// The type of maps from numbers or texts to single elements.
+fn map_type(key: DType, item: DType) -> TypeProto {
+    let mut map = type_proto::Map { key_type: number(key), ..Default::default() };
+    map.value_type = value("", number(item), &[]).type_;
+    TypeProto { value: Some(type_proto::Value::MapType(map)), ..Default::default() }
 }
 
 fn typed(name: &str, kind: AttributeType) -> AttributeProto {
@@ -412,6 +427,7 @@ pub fn number(dtype: DType) -> i32 {
         DType::F8E8M0 => 24,
         DType::U2 => 25,
         DType::I2 => 26,
-        other => panic!("no case uses {other}"),
+        // A list is no tensor.
+        DType::List => 0,
     }
 }

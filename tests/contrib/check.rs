@@ -50,7 +50,8 @@ fn differences(case: &Case, who: &str, ours: &[Tensor], theirs: &[Tensor]) -> Re
     Ok(())
 }
 
-fn on_cpu(model: &Model, inputs: &[(String, Tensor)]) -> Result<Vec<Tensor>, String> {
+/// What the CPU target gives.
+pub fn on_cpu(model: &Model, inputs: &[(String, Tensor)]) -> Result<Vec<Tensor>, String> {
     let options = Options { jobs: Some(1), ..Options::default() };
     let compiled = compile(model, &options).map_err(|e| e.to_string())?;
     let program = Program::from_bytes(compiled.bytes).map_err(|e| e.to_string())?;

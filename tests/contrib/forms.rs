@@ -1,7 +1,9 @@
 //! Operators that ONNX has under the same name or could have.
 use super::case::{Case, ms};
 use sardonyx_ir::interp::sample;
-use sardonyx_tensor::DType::{self, BF16, Bool, F16, F32, F64, I8, I16, I32, I64, U8, U32, U64};
+use sardonyx_tensor::DType::{
+    self, BF16, Bool, F16, F32, F64, I8, I16, I32, I64, String as Text, U8, U32, U64,
+};
 use sardonyx_tensor::Tensor;
 
 fn i64s(shape: &[usize], values: &[i64]) -> Tensor {
@@ -123,6 +125,28 @@ fn sampling(all: &mut Vec<Case>) {
     }
 }
 
+fn paths_and_tokens(all: &mut Vec<Case>) {
+    for (shape, seed) in [(&[3, 4][..], 1), (&[1, 5, 3], 2), (&[1, 1], 3), (&[6, 6], 4), (&[2, 9], 5)] {
+        all.push(ms("DynamicTimeWarping").input(few(F32, shape, seed)).out(I32));
+        all.push(ms("DynamicTimeWarping").x(F32, shape).out(I32));
+    }
+    let long = ["Hello World", "I love  computer", "", "aXbXXc, 12"];
+    for separators in [&[" "][..], &[" ", ","], &[""], &["XX", "X"], &["[0-9]+", "[aeiou]"]] {
+        for (mark, least) in [(0, 1), (1, 1), (0, 3)] {
+            if separators == [""] && least > 1 {
+                continue;
+            }
+            let case = ms("Tokenizer").texts("separators", separators).int("mark", mark);
+            let case = case.int("mincharnum", least).text("pad_value", "#");
+            all.push(case.input(Tensor::from_texts([4], &long)).out(Text));
+        }
+    }
+    for token in ["[a-z]+", "l|lo|o W", ".", "[A-Z]?[a-z]*", "b+"] {
+        let case = ms("Tokenizer").text("tokenexp", token).int("mark", 1).int("mincharnum", 1);
+        all.push(case.text("pad_value", "").input(Tensor::from_texts([2, 2], &long)).out(Text));
+    }
+}
+
 fn recurrent(all: &mut Vec<Case>) {
     let (steps, batch, width, hidden) = (4, 2, 5, 3);
     for weight in [I8, U8] {
@@ -171,5 +195,6 @@ pub fn cases() -> Vec<Case> {
     indexing(&mut all);
     sampling(&mut all);
     recurrent(&mut all);
+    paths_and_tokens(&mut all);
     all
 }

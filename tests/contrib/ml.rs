@@ -12,7 +12,7 @@ fn ml(op: &'static str, version: i64) -> Case {
 }
 
 /// Seeded singles.
-fn numbers(count: usize, seed: u64) -> Vec<f32> {
+pub fn numbers(count: usize, seed: u64) -> Vec<f32> {
     sample(F32, &[count], seed).to_f64s().into_iter().map(|x| x as f32).collect()
 }
 
@@ -23,7 +23,7 @@ fn unit(shape: &[usize], seed: u64) -> Tensor {
 }
 
 /// Small integers.
-fn small(dtype: DType, shape: &[usize], seed: u64) -> Tensor {
+pub fn small(dtype: DType, shape: &[usize], seed: u64) -> Tensor {
     let values = sample(F32, shape, seed).to_f64s();
     Tensor::from_f64s(dtype, shape.to_vec(), values.into_iter().map(|x| (x * 3.0).round()))
 }

@@ -1,7 +1,7 @@
 //! Ensembles of trees: seeded forests in every mode, aggregate and transform.
 use super::case::{Case, ML, encode, tensor};
 use sardonyx_ir::interp::sample;
-use sardonyx_tensor::DType::{self, F32, F64, I32, I64, U8};
+use sardonyx_tensor::DType::{self, F32, F64, I32, I64, String as Text, U8};
 use sardonyx_tensor::Tensor;
 
 const POSTS: [&str; 5] = ["NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO", "PROBIT"];
@@ -200,6 +200,17 @@ fn classifiers(all: &mut Vec<Case>) {
                     });
                 }
             }
+        }
+        // ONNX Runtime reads the name of a second class where there is one.
+        for (classes, every) in [(2, true), (3, true), (3, false)] {
+            if post == "PROBIT" {
+                continue;
+            }
+            let leaves = Leaves { targets: classes, all: every, least: -0.5 };
+            let case = ml("TreeEnsembleClassifier", 3).text("post_transform", post);
+            let case = case.texts("classlabels_strings", &["no", "yes", "?"][..classes as usize]);
+            let case = older(case, "class", &forest(classes + 50, 4, 3, &[0, 3]), leaves, false);
+            all.push(case.input(features(F32, 12, false)).outs(&[Text, F32]).within(1e-4, 1e-3));
         }
         // The weights of one class stand for two.
         for (least, base) in [(-0.5, false), (0.01, false), (-0.5, true), (0.01, true)] {

@@ -56,10 +56,13 @@ fn operators(text: &mut String, results: &BTreeMap<String, Tested>) {
 }
 
 /// Where the tests and ONNX Runtime differ, what is meant here.
-const NOTES: &[(&str, &str)] = &[(
-    "align_corners",
-    "the test's values are made with a size that is not rounded; here, as in ONNX Runtime, it is that of the result",
-)];
+const NOTES: &[(&str, &str)] = &[
+    (
+        "align_corners",
+        "the test's values are made with a size that is not rounded; here, as in ONNX Runtime, it is that of the result",
+    ),
+    ("decode_jpeg_", "the test's values are those of libjpeg; the decoder here rounds otherwise"),
+];
 
 /// Why a test does not pass on the CPU target, without figures that differ between machines.
 fn reason(name: &str, r: &Tested) -> String {

@@ -153,6 +153,21 @@ pub fn list_split(x: &Tensor, sizes: &Tensor, axis: i64, keep: bool) -> Result<T
     Ok(Tensor::from_list(items?))
 }
 
+/// A list with a map for each row of `rows` `[m,n]`: the list of `keys` `[n]` and the row.
+///
+/// # Errors
+/// When there are not as many keys as columns.
+pub fn list_maps(keys: &Tensor, rows: &Tensor) -> Result<Tensor, String> {
+    if (keys.rank(), rows.rank()) != (1, 2) || keys.len() != rows.shape()[1] {
+        return Err(format!("keys {:?} for rows {:?}", keys.shape(), rows.shape()));
+    }
+    let map = |row: usize| {
+        let row = part(rows, 0, row..row + 1, false)?;
+        Ok(Tensor::from_list([keys.clone(), row]))
+    };
+    Ok(Tensor::from_list((0..rows.shape()[0]).map(map).collect::<Result<Vec<_>, String>>()?))
+}
+
 fn part(x: &Tensor, axis: usize, range: Range<usize>, keep: bool) -> Result<Tensor, String> {
     let mut shape = x.shape().to_vec();
     let outer: usize = shape[..axis].iter().product();
@@ -190,6 +205,14 @@ mod tests {
         let less = list_erase(&list, &at(0)).expect("there are two");
         assert_eq!(less, Tensor::from_list([a]));
         assert!(list_erase(&Tensor::from_list([]), &at(-1)).is_err());
+    }
+
+    #[test]
+    fn rows_become_maps() {
+        let keys = Tensor::from_texts([2], &["a", "b"]);
+        let maps = list_maps(&keys, &Tensor::from_slice([2, 2], &[1.0f32, 2.0, 3.0, 4.0])).expect("they fit");
+        assert_eq!(maps.items(0)[1].items(0), [keys.clone(), Tensor::from_slice([2], &[3.0f32, 4.0])]);
+        assert!(list_maps(&keys, &Tensor::from_slice([1, 1], &[1.0f32])).is_err());
     }
 
     #[test]

@@ -32,10 +32,13 @@ pub(super) fn is_special(op: &Op) -> bool {
             | Op::TextConcat { .. }
             | Op::TextSplit { .. }
             | Op::TextMatch { .. }
+            | Op::TextTokens { .. }
+            | Op::TimeWarp { .. }
             | Op::TextNormalize { .. }
             | Op::TextOf { .. }
             | Op::NumberOf { .. }
             | Op::Lookup { .. }
+            | Op::ImageDecode { .. }
             | Op::ListOf { .. }
             | Op::ListAt { .. }
             | Op::ListInsert { .. }
@@ -43,6 +46,7 @@ pub(super) fn is_special(op: &Op) -> bool {
             | Op::ListLength { .. }
             | Op::ListConcat { .. }
             | Op::ListSplit { .. }
+            | Op::ListMaps { .. }
             | Op::Rnn { .. }
             | Op::Gru { .. }
             | Op::Lstm { .. }
@@ -75,6 +79,11 @@ impl Lowerer<'_> {
             Op::TextNormalize { case, exact, count } => {
                 Call::new("text_normalize", json!({ "case": case.name(), "exact": exact }), from_ref(count))
             }
+            op @ Op::TextTokens { between, least, mark, width } => {
+                let attrs = json!({ "between": between, "least": least, "mark": mark });
+                Call::new(op.name(), attrs, from_ref(width))
+            }
+            op @ Op::TimeWarp { count } => Call::new(op.name(), Json::Null, from_ref(count)),
             op @ (Op::TextConcat { .. }
             | Op::TextMatch { .. }
             | Op::TextOf { .. }
@@ -82,8 +91,12 @@ impl Lowerer<'_> {
             | Op::ListOf { .. }
             | Op::ListInsert { .. }
             | Op::ListErase { .. }
+            | Op::ListMaps { .. }
             | Op::ListLength { .. }) => Call::new(op.name(), Json::Null, &[]),
             op @ Op::NumberOf { to } => Call::new(op.name(), json!({ "to": to.name() }), &[]),
+            op @ Op::ImageDecode { form, height, width } => {
+                Call::new(op.name(), json!({ "form": form.name() }), &[height.clone(), width.clone()])
+            }
             op @ Op::ListAt { shape, .. } => Call::new(op.name(), Json::Null, shape),
             op @ Op::ListConcat { axis, stack, shape, .. } => {
                 Call::new(op.name(), json!({ "axis": axis, "stack": stack }), shape)

@@ -159,6 +159,8 @@ words! {
     Reduction { #[doc = "the last update wins"] Replace = "replace", Add = "add", Mul = "mul", Min = "min", Max = "max" }
     /// What becomes of the case of letters.
     LetterCase { #[doc = "it stays"] Same = "same", Lower = "lower", Upper = "upper" }
+    /// What a pixel of a picture becomes.
+    PixelForm { #[doc = "red, green, blue"] Rgb = "rgb", #[doc = "blue, green, red"] Bgr = "bgr", #[doc = "its luma"] Gray = "gray" }
     /// Which way a recurrent network walks the sequence.
     Direction { Forward = "forward", Reverse = "reverse", #[doc = "both, as two directions"] Both = "both" }
     /// How a resize interpolates (ONNX Resize `mode`).

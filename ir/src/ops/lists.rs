@@ -96,6 +96,19 @@ pub(super) const SPLIT: Definition = Definition {
     },
 };
 
+pub(super) const MAPS: Definition = Definition {
+    infer: |_, cx| {
+        let (keys, rows) = (cx.operand(0), cx.operand(1));
+        let lists = [keys, rows].iter().any(|t| t.dtype == DType::List);
+        if keys.rank() != 1 || rows.rank() != 2 || lists {
+            return Err(format!("{}: keys [n] and rows [m,n] are needed", cx.listed()));
+        }
+        cx.same(&keys.shape[0].clone(), &rows.shape[1].clone())?;
+        Ok(vec![LIST_TYPE()])
+    },
+    eval: |_, x, _| Ok(vec![values::list_maps(&x[0], &x[1])?]),
+};
+
 impl Op {
     /// The shape of an item, whose sizes only the run knows.
     pub(super) fn list_item(&self) -> Option<&[Dim]> {
@@ -114,6 +127,7 @@ impl Op {
                 | Op::ListErase { .. }
                 | Op::ListLength { .. }
                 | Op::ListSplit { .. }
+                | Op::ListMaps { .. }
         ) || self.list_item().is_some()
     }
 }

@@ -20,6 +20,7 @@ mod conv;
 mod deform;
 mod detection;
 mod gather;
+mod images;
 mod linear;
 mod linear_attention;
 mod lists;
@@ -119,8 +120,14 @@ impl Op {
 
     /// Whether the elements of the operands decide the sizes of the results; attributes name them.
     pub fn sizes_are_found(&self) -> bool {
-        matches!(self, Op::NonZero { .. } | Op::Unique { .. } | Op::Nms { .. })
-            || self.text_count().is_some()
+        matches!(
+            self,
+            Op::NonZero { .. }
+                | Op::Unique { .. }
+                | Op::Nms { .. }
+                | Op::TimeWarp { .. }
+                | Op::ImageDecode { .. }
+        ) || self.text_count().is_some()
             || self.list_item().is_some()
             || !self.regions().is_empty()
     }

@@ -180,6 +180,18 @@ pub(super) const NON_ZERO: Definition = Definition {
     },
 };
 
+pub(super) const TIME_WARP: Definition = Definition {
+    infer: |op, cx| {
+        attributes!(op, TimeWarp { count });
+        let costs = cx.operand(0);
+        if costs.rank() != 2 || !costs.dtype.is_float() {
+            return Err(format!("{costs}: a table of costs is needed"));
+        }
+        Ok(vec![Type { dtype: DType::I32, shape: vec![Dim::from(2), count.clone()] }])
+    },
+    eval: |_, x, _| Ok(vec![sardonyx_values::time_warp(&x[0])?]),
+};
+
 pub(super) const UNIQUE: Definition = Definition {
     infer: |op, cx| {
         attributes!(op, Unique { axis, count });

@@ -4,8 +4,8 @@
 //! defaults (`_` is the type's), then `map` with the scalar expression or `via` with the definition.
 use super::attribute::*;
 use super::{
-    Definition, attention, control, conv, deform, detection, gather, linear, linear_attention, lists, matmul,
-    movement, norm, order, pool, random, recurrent, reduce, resize, texts, trees,
+    Definition, attention, control, conv, deform, detection, gather, images, linear, linear_attention, lists,
+    matmul, movement, norm, order, pool, random, recurrent, reduce, resize, texts, trees,
 };
 use crate::graph::Graph;
 use crate::scalar::{Expr, Scalar};
@@ -288,6 +288,8 @@ ops! {
     RoiAlign   roi_align  (x, rois, batch_indices) { mode: RegionPooling = _, height: i64 = 1, width: i64 = 1, sampling_ratio: i64 = 0, spatial_scale: f64 = 1.0, half_pixel: bool = true } via detection::ROI_ALIGN;
     /// `rois` `[k,5]`: batch index, then x, y of two corners.
     MaxRoiPool max_roi_pool (x, rois)  { height: i64 = 1, width: i64 = 1, spatial_scale: f64 = 1.0 } via detection::MAX_ROI_POOL;
+    /// Dynamic time warping: the cheapest path through `costs` `[m,n]` from the first to the last, as i32 rows and columns `[2,count]`; `count` is a new symbol.
+    TimeWarp   time_warp  (costs)      { count: Dim = _ }          via order::TIME_WARP;
     // --- Trees -----------------------------------------------------------------------------------
     /// An ensemble of trees on rows `x` `[rows,features]`. A node is four i32 in `nodes` `[n,4]`: the feature that has to be `<=` its element of `splits`, whether NaN passes, the node that follows where it does and that where not; both stand after it, and `-1 - i` is leaf `i`. `roots` `[trees]`; leaf `i` has elements `leaves[i]` to `leaves[i+1]` of `targets` and `weights`. Result `[rows,outputs]`: the sum, minimum or maximum of a target's weights in the leaves reached, 0 without any.
     Trees      trees      (x, nodes, splits, roots, leaves, targets, weights) { outputs: i64 = 1, reduction: Reduction = (Reduction::Add) } via trees::TREES;
@@ -320,12 +322,17 @@ ops! {
     TextMatch  text_match (x, pattern) {}                          via texts::MATCH;
     /// `x` `[n]` or `[1,n]` without the texts in `stops` `[m]` (compared without regard to case unless `exact`), in a case; one empty text where none is left.
     TextNormalize text_normalize (x, stops) { case: LetterCase = _, exact: bool = false, count: Dim = _ } via texts::NORMALIZE;
+    /// The tokens of each text, `[…,width]` with `pad` behind shorter lists: the longest matches of the patterns `[n]`, or with `between` what is left between them (an empty one: all characters). Those shorter than `least` characters go; with `mark` a text's tokens begin with U+0002 and end with U+0003.
+    TextTokens text_tokens (x, patterns, pad) { between: bool = true, least: i64 = 1, mark: bool = false, width: Dim = _ } via texts::TOKENS;
     /// Numbers as texts: 8 significant digits of a float, 17 of an `f64`.
     TextOf     text_of    (x)          {}                          via texts::OF_NUMBER;
     /// Texts as numbers; fails where one is none.
     NumberOf   number_of  (x)          { to: DType = (DType::F32) } via texts::TO_NUMBER;
     /// The value at the place of the first equal key of `keys` `[n]`, for each element; `default` where there is none.
     Lookup     lookup     (x, keys, values, default) {}            via texts::LOOKUP;
+    // --- Pictures --------------------------------------------------------------------------------
+    /// The picture in the bytes of a file `[n]` (u8; BMP, JPEG, JPEG 2000, PNG, PNM, TIFF or WebP), u8 `[height,width,channels]`; height and width are new symbols.
+    ImageDecode image_decode (bytes) { form: PixelForm = _, height: Dim = _, width: Dim = _ } via images::DECODE;
     // --- Lists -----------------------------------------------------------------------------------
     /// A list of these tensors or lists, `[]`.
     ListOf     list_of    (; items ..) {}                          via lists::LIST;
@@ -341,6 +348,8 @@ ops! {
     ListConcat list_concat (list)      { axis: i64 = 0, stack: bool = false, to: DType = (DType::F32), shape: Vec<Dim> = _ } via lists::CONCAT;
     /// The parts of `x` along `axis`, of the sizes `[n]` or of one size `[]`; without the axis unless `keep`.
     ListSplit  list_split (x, sizes)   { axis: i64 = 0, keep: bool = true } via lists::SPLIT;
+    /// A list with a map for each row of `rows` `[m,n]`: the list of `keys` `[n]` and the row.
+    ListMaps   list_maps  (keys, rows) {}                          via lists::MAPS;
     // --- Regions ---------------------------------------------------------------------------------
     /// The results of one of two graphs on the captures; `types` are declared where the branches' differ.
     If         if_        (cond ; captures ..) { then: Box<Graph> = _, otherwise: Box<Graph> = _, types: Vec<Type> = _ } via control::IF;

@@ -73,6 +73,24 @@ pub(super) const NORMALIZE: Definition = Definition {
     },
 };
 
+pub(super) const TOKENS: Definition = Definition {
+    infer: |op, cx| {
+        attributes!(op, TextTokens { width });
+        check_texts(cx, 0)?;
+        if (cx.operand(1).rank(), cx.operand(2).rank()) != (1, 0) {
+            return Err(format!("{}: patterns [n] and one text are needed", cx.listed()));
+        }
+        let shape = [cx.operand(0).shape.clone(), vec![width.clone()]].concat();
+        Ok(vec![Type { dtype: DType::String, shape }])
+    },
+    eval: |op, x, _| {
+        attributes!(op, TextTokens { between, least, mark });
+        let least = usize::try_from(*least).unwrap_or(0);
+        let how = values::Tokens { between: *between, least, mark: *mark };
+        Ok(vec![values::tokens(&x[0], &x[1].texts(), x[2].texts()[0], how)?])
+    },
+};
+
 pub(super) const OF_NUMBER: Definition = Definition {
     infer: |_, cx| {
         let x = cx.operand(0);
@@ -118,7 +136,7 @@ impl Op {
     /// The size that the texts decide: how many a split or normalization gives.
     pub(super) fn text_count(&self) -> Option<&Dim> {
         match self {
-            Op::TextSplit { width, .. } => Some(width),
+            Op::TextSplit { width, .. } | Op::TextTokens { width, .. } => Some(width),
             Op::TextNormalize { count, .. } => Some(count),
             _ => None,
         }

@@ -1,7 +1,7 @@
 //! Operations on lists: the functions of `sardonyx_values`, with their attributes.
 //!
 //! `list_of(items..)`, `list_at(list, index)`, `list_insert(list, item, index)`, `list_erase(list, index)`,
-//! `list_length(list)`, `list_concat(list) {axis, stack}`, `list_split(x, sizes) {axis, keep}`.
+//! `list_length(list)`, `list_maps(keys, rows)`, `list_concat(list) {axis, stack}`, `list_split(x, sizes) {axis, keep}`.
 
 use serde_json::Value;
 
@@ -17,6 +17,7 @@ pub(super) const OPS: &[(&str, Whole)] = &[
     ("list_insert", |x, _| Ok(vec![values::list_insert(at(x, 0)?, at(x, 1)?, at(x, 2)?)?])),
     ("list_erase", |x, _| Ok(vec![values::list_erase(at(x, 0)?, at(x, 1)?)?])),
     ("list_length", |x, _| Ok(vec![values::list_length(at(x, 0)?)])),
+    ("list_maps", |x, _| Ok(vec![values::list_maps(at(x, 0)?, at(x, 1)?)?])),
     ("list_concat", |x, attrs| {
         let (axis, stack) = (axis(attrs)?, flag(attrs, "stack")?);
         Ok(vec![values::list_concat(at(x, 0)?, axis, stack)?])

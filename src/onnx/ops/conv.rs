@@ -107,13 +107,19 @@ pub(super) fn convolved(cx: &mut Context, x: Value, w: Value, bias: Option<Value
 }
 
 fn conv_transpose(cx: &mut Context) -> Built {
-    let (x, w, bias) = (cx.operand(0)?, cx.operand(1)?, cx.operand_if(2)?);
+    let (bias, pads) = (cx.operand_if(2)?, cx.ints("pads")?);
+    transposed(cx, bias, pads)
+}
+
+/// A transposed convolution of the first two operands with the node's other attributes.
+pub(super) fn transposed(cx: &mut Context, bias: Option<Value>, pads: Option<Vec<i64>>) -> Built {
+    let (x, w) = (cx.operand(0)?, cx.operand(1)?);
     let kernel = kernel_of(cx, w)?;
     let n = kernel.len();
     let auto = cx.string("auto_pad", "NOTSET")?;
     let strides = cx.ints("strides")?.unwrap_or_else(|| vec![1; n]);
     let dilations = cx.ints("dilations")?.unwrap_or_else(|| vec![1; n]);
-    let mut pads = cx.ints("pads")?.filter(|p| !p.is_empty()).unwrap_or_else(|| vec![0; 2 * n]);
+    let mut pads = pads.filter(|p| !p.is_empty()).unwrap_or_else(|| vec![0; 2 * n]);
     let mut output_padding =
         cx.ints("output_padding")?.filter(|p| !p.is_empty()).unwrap_or_else(|| vec![0; n]);
     if [strides.len(), dilations.len(), output_padding.len()] != [n; 3] || pads.len() != 2 * n {

@@ -10,6 +10,7 @@ use sardonyx_ir::Value;
 
 mod attention;
 mod blocks;
+mod engram;
 mod forms;
 mod gqa;
 mod moe;
@@ -19,11 +20,13 @@ mod product;
 mod qlinear;
 mod quantized;
 mod rotary;
+mod windows;
 
 /// The files' rows.
 pub(super) static GROUPS: &[&[Row]] = &[
     attention::ROWS,
     blocks::ROWS,
+    engram::ROWS,
     forms::ROWS,
     gqa::ROWS,
     moe::ROWS,
@@ -33,6 +36,7 @@ pub(super) static GROUPS: &[&[Row]] = &[
     qlinear::ROWS,
     quantized::ROWS,
     rotary::ROWS,
+    windows::ROWS,
 ];
 
 /// An operator with one result.

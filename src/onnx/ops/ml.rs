@@ -1,6 +1,5 @@
-//! Operators of the domain `ai.onnx.ml`, classical machine learning, on numbers and labels: maps are not
-//! supported. They are written out in the ops that ONNX's own operators become; only ensembles of trees are an
-//! op of their own.
+//! Operators of the domain `ai.onnx.ml`, classical machine learning. They are written out in the ops that ONNX's
+//! own operators become; only ensembles of trees and the making of maps are ops of their own.
 //!
 //! Where ONNX's text is silent or ONNX Runtime does otherwise, what its CPU provider computes holds
 //! (`tests/contrib.rs`).
@@ -14,13 +13,14 @@ mod ensembles;
 mod features;
 mod labels;
 mod linear;
+mod maps;
 mod scores;
 mod svm;
 mod trees;
 
 /// The files' rows.
 pub(super) static GROUPS: &[&[Row]] =
-    &[ensembles::ROWS, features::ROWS, labels::ROWS, linear::ROWS, svm::ROWS];
+    &[ensembles::ROWS, features::ROWS, labels::ROWS, linear::ROWS, maps::ROWS, svm::ROWS];
 
 /// An operator with one result.
 const fn one(name: &'static str, f: fn(&mut Context) -> Built) -> Row {
@@ -61,12 +61,20 @@ fn rows(cx: &mut Context, dtype: DType) -> Built<(Value, usize)> {
     }
 }
 
-/// The list of integers that names the classes; texts are not supported.
-fn class_labels(cx: &Context, texts: &str, ints: &str) -> Built<Vec<i64>> {
-    if cx.strings(texts)?.is_some_and(|all| !all.is_empty()) {
-        return unsupported("classes named by texts");
+/// The list of texts or integers in one of two attributes; an empty one is as none.
+fn texts_or_ints(cx: &Context, texts: &str, ints: &str) -> Built<Tensor> {
+    match cx.strings(texts)?.filter(|all| !all.is_empty()) {
+        Some(all) => Ok(Tensor::from_texts([all.len()], &all)),
+        None => {
+            let all = cx.ints(ints)?.unwrap_or_default();
+            Ok(Tensor::from_slice([all.len()], &all))
+        }
     }
-    Ok(cx.ints(ints)?.unwrap_or_default())
+}
+
+/// The names of the classes, `classlabels_strings` or the integers in the attribute `ints`.
+fn class_labels(cx: &Context, ints: &str) -> Built<Tensor> {
+    texts_or_ints(cx, "classlabels_strings", ints)
 }
 
 /// The places where `x` equals each of the constants, `[…, count]`; NaN equals NaN.

@@ -15,6 +15,7 @@ mod control;
 mod conv;
 mod detection;
 mod einsum;
+mod gradient;
 mod index;
 mod late;
 mod legacy;
@@ -99,6 +100,7 @@ static GROUPS: &[&[Row]] = &[
     sequence::ROWS,
     loss::ROWS,
     training::ROWS,
+    gradient::ROWS,
     random::ROWS,
     detection::ROWS,
     state::ROWS,

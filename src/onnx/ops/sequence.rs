@@ -69,7 +69,7 @@ fn sizes(cx: &mut Context, shape: &[Option<i64>]) -> Vec<Dim> {
 fn item(cx: &mut Context, list: Value, at: Value, kind: &Kind) -> Built<Entity> {
     let (to, shape) = match kind {
         Kind::Tensor(dtype, Some(shape)) => (*dtype, sizes(cx, shape)),
-        Kind::Sequence(_) | Kind::Optional(_) => (DType::List, Vec::new()),
+        Kind::Sequence(_) | Kind::Map(..) | Kind::Optional(_) => (DType::List, Vec::new()),
         Kind::Tensor(_, None) => return unsupported("an item whose rank only the run knows"),
         Kind::Unknown => return unsupported("an item of which nothing tells the type"),
     };

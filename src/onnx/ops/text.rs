@@ -1,12 +1,13 @@
-//! Operators on texts.
+//! Operators on texts, and the one on files of pictures.
 use super::super::context::{Built, Context};
 use super::super::error::{Fault, invalid};
 use super::{Row, many, one};
-use sardonyx_ir::ops::attribute::LetterCase;
+use sardonyx_ir::ops::attribute::{LetterCase, PixelForm};
 use sardonyx_ir::{Op, Value};
 use sardonyx_tensor::Tensor;
 
 pub(super) const ROWS: &[Row] = &[
+    one("ImageDecoder", 20, picture),
     one("RegexFullMatch", 20, |cx| {
         let (x, pattern) = (cx.operand(0)?, cx.string_if("pattern")?);
         let pattern = pattern.ok_or("the attribute `pattern` is missing")?;
@@ -29,6 +30,17 @@ impl Context<'_> {
     pub fn text_list(&mut self, texts: &[String]) -> Value {
         self.constant(Tensor::from_texts([texts.len()], texts))
     }
+}
+
+fn picture(cx: &mut Context) -> Built {
+    let form = match cx.string("pixel_format", "RGB")?.as_str() {
+        "RGB" => PixelForm::Rgb,
+        "BGR" => PixelForm::Bgr,
+        "Grayscale" => PixelForm::Gray,
+        other => return invalid(format!("unknown pixel_format `{other}`")),
+    };
+    let (x, height, width) = (cx.operand(0)?, cx.importer.symbol(), cx.importer.symbol());
+    cx.add(Op::ImageDecode { form, height, width }, &[x])
 }
 
 fn normalizer(cx: &mut Context) -> Built {

@@ -1,6 +1,6 @@
 //! Operators that ONNX has under the same name or could have: shapes, indexing, sampling, hashing.
 use super::super::super::context::{Built, Context};
-use super::super::super::error::{invalid, unsupported};
+use super::super::super::error::{Fault, invalid, unsupported};
 use super::super::{Row, pad, recurrent, shape};
 use super::{many, one};
 use sardonyx_ir::ops::attribute::{Interpolation, Padding, Reduction};
@@ -11,6 +11,7 @@ pub(super) const ROWS: &[Row] = &[
     one("CDist", distances),
     one("CropAndResize", crop_and_resize),
     many("DynamicQuantizeLSTM", recurrent::quantized_lstm),
+    one("DynamicTimeWarping", time_warp),
     one("ExpandDims", expand_dims),
     one("GatherND", |cx| cx.on_all(Op::GatherNd { batch_dims: 0 })),
     one("GridSample", grid_sample),
@@ -19,10 +20,40 @@ pub(super) const ROWS: &[Row] = &[
     one("NGramRepeatBlock", block_repeats),
     one("Pad", pad::pad_rows),
     one("Range", shape::range),
+    one("Tokenizer", tokenizer),
     one("Trilu", shape::trilu),
     one("UnfoldTensor", unfold),
     many("Unique", unique),
 ];
+
+/// The cheapest path through costs `[m, n]` or `[1, m, n]`.
+fn time_warp(cx: &mut Context) -> Built {
+    let x = cx.operand(0)?;
+    let x = if cx.rank(x) == 3 { cx.squeeze(x, &[0])? } else { cx.ranked(x, 2)? };
+    let count = cx.importer.symbol();
+    cx.add(Op::TimeWarp { count }, &[x])
+}
+
+/// The tokens of texts: matches of one pattern, or what stands between separators.
+fn tokenizer(cx: &mut Context) -> Built {
+    let x = cx.operand(0)?;
+    let separators = cx.strings("separators")?.filter(|all| !all.is_empty());
+    let token = cx.string_if("tokenexp")?.filter(|text| !text.is_empty());
+    let (between, patterns) = match (separators, token) {
+        (Some(separators), None) => (true, separators),
+        // Any character is a token.
+        (None, Some(token)) if token == "." => (true, vec![String::new()]),
+        (None, Some(token)) => (false, vec![token]),
+        _ => return invalid("one of the attributes `separators` and `tokenexp` is needed"),
+    };
+    for pattern in &patterns {
+        sardonyx_values::pattern(pattern).map_err(Fault::Unsupported)?;
+    }
+    let (least, mark) = (cx.int("mincharnum", 1)?, cx.flag("mark", false)?);
+    let pad = cx.string("pad_value", "")?;
+    let (patterns, pad, width) = (cx.text_list(&patterns), cx.text(&pad), cx.importer.symbol());
+    cx.add(Op::TextTokens { between, least, mark, width }, &[x, patterns, pad])
+}
 
 /// A new axis of size 1 where a constant operand says.
 fn expand_dims(cx: &mut Context) -> Built {

@@ -230,27 +230,37 @@ fn scored(cx: &mut Context, forest: &Forest, x: Value, outputs: usize) -> Built<
 fn classifier(cx: &mut Context) -> Built<Vec<Value>> {
     let dtype = compared(cx)?;
     let (x, _) = rows(cx, dtype)?;
-    let labels = class_labels(cx, "classlabels_strings", "classlabels_int64s")?;
-    let forest = older(cx, "class")?;
-    let scores = forest.build(cx, x, labels.len() as i64, Aggregate::Sum)?;
+    let labels = class_labels(cx, "classlabels_int64s")?;
+    let (forest, classes) = (older(cx, "class")?, labels.len());
+    let scores = forest.build(cx, x, classes as i64, Aggregate::Sum)?;
     let (base, post) = (base(cx, dtype)?, Post::of(cx)?);
     if let Some((n, _)) = base
-        && n != labels.len()
-        && labels.len() > 2
+        && n != classes
+        && classes > 2
     {
-        return invalid(format!("{n} base values for {} classes", labels.len()));
+        return invalid(format!("{n} base values for {classes} classes"));
     }
-    let (label, scores) = match labels[..] {
-        [] => return invalid("there are no classes"),
-        [_] => {
+    let (label, scores) = match classes {
+        0 => return invalid("there are no classes"),
+        1 => {
             let scores = base.map_or(Ok(scores), |(_, values)| cx.plus(scores, values))?;
             let scores = cx.cast(scores, DType::F32)?;
-            (either(cx, scores, 0.0, [0, 1])?, post.apply(cx, scores)?)
+            (either(cx, scores, 0.0, signs(&labels)?)?, post.apply(cx, scores)?)
         }
-        [first, second] => two(cx, &forest, scores, base, post, [first, second])?,
-        _ => several(cx, &forest, x, scores, base.map(|(_, values)| values), post, &labels)?,
+        2 => two(cx, &forest, scores, base, post, labels)?,
+        _ => several(cx, &forest, x, scores, base.map(|(_, values)| values), post, labels)?,
     };
     Ok(vec![label, scores])
+}
+
+/// What ONNX Runtime calls the classes of a negative and a positive score: 0 and 1 whatever the numbers of the
+/// classes are, texts by their names.
+fn signs(labels: &Tensor) -> Built<Tensor> {
+    match labels.dtype() {
+        DType::String if labels.len() == 2 => Ok(labels.clone()),
+        DType::String => unsupported("one class that a text names"),
+        _ => Ok(Tensor::from_slice([2], &[0i64, 1])),
+    }
 }
 
 /// More than two classes: the greatest score wins among the classes that a row has a score of.
@@ -261,7 +271,7 @@ fn several(
     scores: Value,
     base: Option<Value>,
     post: Post,
-    labels: &[i64],
+    labels: Tensor,
 ) -> Built<(Value, Value)> {
     let scores = base.map_or(Ok(scores), |values| cx.plus(scores, values))?;
     let compared = match if base.is_some() { None } else { scored(cx, forest, x, labels.len())? } {
@@ -276,15 +286,14 @@ fn several(
     Ok((label, post.apply(cx, scores)?))
 }
 
-/// Two classes. Where only one of them has weights, its score stands for both; where both have, ONNX Runtime
-/// says 1 for a positive second score and 0 otherwise, whatever the labels are.
+/// Two classes. Where only one of them has weights, its score stands for both.
 fn two(
     cx: &mut Context,
     forest: &Forest,
     scores: Value,
     base: Option<(usize, Value)>,
     post: Post,
-    labels: [i64; 2],
+    labels: Tensor,
 ) -> Built<(Value, Value)> {
     let entries = || forest.leaves.iter().flatten();
     let has = [0, 1].map(|class| entries().any(|(c, _)| *c == class));
@@ -309,7 +318,7 @@ fn two(
     let second = cx.cast(second, DType::F32)?;
     if has[1] {
         let label = match has[0] {
-            true => either(cx, second, 0.0, [0, 1])?,
+            true => either(cx, second, 0.0, signs(&labels)?)?,
             false => either(cx, second, threshold, labels)?,
         };
         let both = cx.concat(&[first, second], 1)?;

@@ -2,7 +2,7 @@
 use super::super::super::context::{Built, Context};
 use super::super::super::error::{invalid, unsupported};
 use super::super::Row;
-use super::{matches, one, singles};
+use super::{matches, one, singles, texts_or_ints};
 use sardonyx_ir::{Op, Value};
 use sardonyx_tensor::{DType, Dim, Tensor};
 
@@ -122,15 +122,12 @@ fn normalizer(cx: &mut Context) -> Built {
 /// Runtime stops.
 fn one_hot(cx: &mut Context) -> Built {
     let x = cx.operand(0)?;
-    if cx.strings("cats_strings")?.is_some_and(|all| !all.is_empty()) {
-        return unsupported("categories that are texts");
-    }
-    let keys = cx.ints("cats_int64s")?.unwrap_or_default();
+    let keys = texts_or_ints(cx, "cats_strings", "cats_int64s")?;
     if keys.is_empty() {
         return invalid("there are no categories");
     }
-    let x = cx.cast(x, DType::I64)?;
-    let keys = cx.int_list(&keys);
+    let x = if cx.dtype(x) == DType::String { x } else { cx.cast(x, DType::I64)? };
+    let keys = cx.constant(keys);
     let found: Value = matches(cx, x, keys)?;
     cx.cast(found, DType::F32)
 }

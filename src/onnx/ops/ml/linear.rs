@@ -30,20 +30,17 @@ fn regressor(cx: &mut Context) -> Built {
 
 /// Labels, and the scores of every class.
 fn classifier(cx: &mut Context) -> Built<Vec<Value>> {
-    let labels = class_labels(cx, "classlabels_strings", "classlabels_ints")?;
+    let labels = class_labels(cx, "classlabels_ints")?;
     let classes = cx.floats("intercepts")?.map_or(0, |all| all.len());
     let scores = products(cx, classes)?;
     let post = Post::of(cx)?;
     if classes > 1 && classes == labels.len() {
-        return Ok(vec![best(cx, scores, &labels)?, post.apply(cx, scores)?]);
+        return Ok(vec![best(cx, scores, labels)?, post.apply(cx, scores)?]);
     }
-    let [first, second] = labels[..] else {
+    if (classes, labels.len()) != (1, 2) {
         return invalid(format!("{classes} rows of coefficients for {} classes", labels.len()));
-    };
-    if classes != 1 {
-        return invalid(format!("{classes} rows of coefficients for two classes"));
     }
-    let label = either(cx, scores, 0.0, [first, second])?;
+    let label = either(cx, scores, 0.0, labels)?;
     let both = match post {
         Post::Logistic => {
             let both = opposite(cx, scores)?;

@@ -2,6 +2,7 @@
 use super::super::super::context::{Built, Context};
 use super::super::super::error::invalid;
 use sardonyx_ir::{Op, Value};
+use sardonyx_tensor::Tensor;
 use std::f64::consts::{PI, SQRT_2};
 
 /// Scores nearer to 0 than this are none in a softmax that leaves out zeros, as in ONNX Runtime.
@@ -104,20 +105,21 @@ fn softmax_zero(cx: &mut Context, scores: Value) -> Built {
 }
 
 /// The classes with the greatest score, the first of equals, as their labels.
-pub(super) fn best(cx: &mut Context, scores: Value, labels: &[i64]) -> Built {
+pub(super) fn best(cx: &mut Context, scores: Value, labels: Tensor) -> Built {
     let place = cx.add(Op::ArgMax { axis: 1, last: false }, &[scores])?;
     let place = cx.squeeze(place, &[1])?;
-    let labels = cx.int_list(labels);
+    let labels = cx.constant(labels);
     cx.add(Op::Gather { axis: 0 }, &[labels, place])
 }
 
-/// The second label where the score `[rows, 1]` is above `threshold`, else the first.
-pub(super) fn either(cx: &mut Context, score: Value, threshold: f64, labels: [i64; 2]) -> Built {
+/// The second of two labels where the score `[rows, 1]` is above `threshold`, else the first.
+pub(super) fn either(cx: &mut Context, score: Value, threshold: f64, labels: Tensor) -> Built {
     let score = cx.squeeze(score, &[1])?;
     let threshold = cx.like(score, threshold);
     let above = cx.gt(score, threshold)?;
-    let [first, second] = labels.map(|l| cx.int_scalar(l));
-    cx.select(above, second, first)
+    let labels = cx.constant(labels);
+    let [first, second] = [0, 1].map(|i| cx.pick(labels, 0, i));
+    cx.select(above, second?, first?)
 }
 
 /// `1 - s` and `s` of scores `[rows, 1]`.

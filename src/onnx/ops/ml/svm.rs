@@ -112,7 +112,7 @@ fn to_classes(cx: &mut Context, classes: usize, first: f64, second: f64) -> Valu
 /// Labels, and scores of the pairs of classes or probabilities of the classes.
 fn classifier(cx: &mut Context) -> Built<Vec<Value>> {
     let (x, width) = rows(cx, DType::F32)?;
-    let labels = class_labels(cx, "classlabels_strings", "classlabels_ints")?;
+    let labels = class_labels(cx, "classlabels_ints")?;
     let sizes = cx.ints("vectors_per_class")?.unwrap_or_default();
     let sizes: Vec<usize> = sizes.into_iter().map(|n| usize::try_from(n).unwrap_or(0)).collect();
     let (classes, n) = (labels.len(), sizes.iter().sum::<usize>());
@@ -132,7 +132,7 @@ fn classifier(cx: &mut Context) -> Built<Vec<Value>> {
     let post = Post::of(cx)?;
     if !singles(cx, "prob_a")?.is_empty() {
         let p = probabilities(cx, scores, classes)?;
-        return Ok(vec![best(cx, p, &labels)?, post.apply(cx, p)?]);
+        return Ok(vec![best(cx, p, labels)?, post.apply(cx, p)?]);
     }
     let zero = cx.like(scores, 0.0);
     let first = cx.gt(scores, zero)?;
@@ -142,7 +142,7 @@ fn classifier(cx: &mut Context) -> Built<Vec<Value>> {
     let votes = cx.add(Op::Matmul {}, &[first, turn])?;
     let offset = cx.reduce_sum(offset, &[0])?;
     let votes = cx.plus(votes, offset)?;
-    let label = best(cx, votes, &labels)?;
+    let label = best(cx, votes, labels)?;
     if classes > 2 {
         return Ok(vec![label, post.apply(cx, scores)?]);
     }
