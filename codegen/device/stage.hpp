@@ -48,6 +48,24 @@ INLINE void commit() {
 #endif
 }
 
+// Lets what stands here come nearer.
+INLINE void prefetch(const void* at) {
+#if defined(ON_CUDA)
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(at));
+#endif
+}
+
+// Calls `touch(row, column)` for the places of a tile that are 64 results from each other along its lines, or `down`
+// its columns.
+template <int M, int N, int threads, bool down, typename F>
+INLINE void each_line(int thread, const F& touch) {
+    constexpr int across = down ? N : M, along = ((down ? M : N) + 63) / 64;
+    for (int line = thread; line < across * along; line += threads) {
+        const int outer = line % across, inner = line / across * 64;
+        down ? touch(inner, outer) : touch(outer, inner);
+    }
+}
+
 // Waits until all but the newest `pending` groups of this thread's copies have arrived.
 template <int pending>
 INLINE void arrive() {

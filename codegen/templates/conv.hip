@@ -21,6 +21,9 @@ constexpr int BLOCK_M = 64, BLOCK_N = 64, BLOCK_K = 32, WAVES_M = 2, WAVES_N = 2
 // Results that are stored at once: neighbouring channels or, DOWN, pixels.
 constexpr int PACKET = 1;
 constexpr bool DOWN = false;
+// Whether the epilogue loads what may come nearer before the sums are known.
+constexpr bool AHEAD = false;
+#define CONV_AHEAD(z, i, j)
 #define CONV_EPILOGUE(z, i, j, from, apart) narrow(*(from), p2[(i) * OUT + (j)])
 #endif
 
@@ -171,6 +174,13 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(CONV_PARAMETERS) {
     const int begin = share.begin * BLOCK_K;
     Gathered<CHANNELS>::Walk x(CONV_FIRST + z * IN * f.channel, f, row, begin, thread);
     Weights w(CONV_SECOND + (i64_t)z * OUT * DEPTH, column, begin, thread);
+    if (AHEAD)
+        each_line<BLOCK_M, BLOCK_N, THREADS, DOWN>(thread, [&](int y, int x) INLINED {
+            const i64_t i = row + y, j = column + x;
+            if (i < pixels && j < OUT) {
+                CONV_AHEAD(z, i, j)
+            }
+        });
     Block sums(thread);
     sums.run<STAGES>((Element*)memory, x, w, share.steps);
     sums.leave<PACKET, DOWN>(memory, [&](int y, int x, const float* from, int apart) INLINED {

@@ -19,6 +19,9 @@ constexpr int BLOCK_M = 64, BLOCK_N = 64, BLOCK_K = 32, WAVES_M = 2, WAVES_N = 2
 // Results that are stored at once, neighbours in a row or, DOWN, in a column.
 constexpr int PACKET = 1;
 constexpr bool DOWN = false;
+// Whether the epilogue loads what may come nearer before the sums are known.
+constexpr bool AHEAD = false;
+#define GEMM_AHEAD(z, i, j)
 #define GEMM_EPILOGUE(z, i, j, from, apart) narrow(*(from), p2[(i) * N + (j)])
 #endif
 
@@ -59,6 +62,13 @@ BLOCK_KERNEL(THREADS) KERNEL_NAME(GEMM_PARAMETERS) {
     const i64_t begin = (i64_t)share.begin * BLOCK_K;
     Along<TileA, A_ALONG> a(GEMM_FIRST + GEMM_A(z), A_PITCH, row, M, begin, K, thread);
     Along<TileB, B_ALONG> b(GEMM_SECOND + GEMM_B(z), B_PITCH, column, N, begin, K, thread);
+    if (AHEAD)
+        each_line<BLOCK_M, BLOCK_N, THREADS, DOWN>(thread, [&](int y, int x) INLINED {
+            const i64_t i = row + y, j = column + x;
+            if (i < M && j < N) {
+                GEMM_AHEAD(z, i, j)
+            }
+        });
     Block sums(thread);
     sums.run<STAGES>((Element*)memory, a, b, share.steps);
     sums.leave<PACKET, DOWN>(memory, [&](int y, int x, const float* from, int apart) INLINED {

@@ -70,6 +70,7 @@ pub(super) fn template(conv: &Conv, name: &str, gpu: &GpuSpec) -> Option<Templat
     let axis = if down { indices.len() - 1 } else { 1 };
     let store = Store { epilogue: &conv.epilogue, indices: &indices, axis, count };
     let (function, statements) = store.print(&mut dims)?;
+    text += &store.ahead("CONV", &mut dims, "z, i, j");
     let _ = writeln!(text, "constexpr int PACKET = {count};\nconstexpr bool DOWN = {down};\n{function}");
     let inputs: Vec<&Access> = conv.epilogue.accesses.iter().chain([&conv.x, w]).collect();
     let buffers = parameters(&inputs, &conv.epilogue.out)?;

@@ -103,6 +103,7 @@ pub(super) fn operands(
     let axis = if packets.down { rank - 2 } else { rank - 1 };
     let store = Store { epilogue: &gemm.epilogue, indices: &indices, axis, count: packets.count };
     let (function, statements) = store.print(dims)?;
+    text += &store.ahead("GEMM", dims, "z, i, j");
     let _ = writeln!(text, "constexpr int PACKET = {};", packets.count);
     let _ = writeln!(text, "constexpr bool DOWN = {};\n{function}", packets.down);
 

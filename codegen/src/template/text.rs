@@ -179,6 +179,21 @@ impl Store<'_> {
         Some((function, text))
     }
 
+    /// What a text says of the accesses that begin on their way before the sums are known: `NAME_AHEAD` of the
+    /// indices, and whether there are any.
+    pub fn ahead(&self, name: &str, dims: &mut Dims, indices: &str) -> String {
+        let mut text = String::new();
+        // One value for each column or row is near all the same.
+        let runs = |a: &&Access| {
+            a.strides[self.axis] == Dim::ONE && a.strides.iter().filter(|s| **s != Dim::ZERO).count() > 1
+        };
+        for access in self.epilogue.accesses.iter().filter(runs) {
+            let place = dims.place(access, self.indices);
+            let _ = write!(text, " prefetch(p{} + {place});", access.arg);
+        }
+        format!("constexpr bool AHEAD = {};\n#define {name}_AHEAD({indices}){text}\n", !text.is_empty())
+    }
+
     /// The scalar function of a sum and one element of each access.
     fn function(&self) -> Option<String> {
         let b = Builder::new("epilogue");
