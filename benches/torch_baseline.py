@@ -153,7 +153,7 @@ class Baseline:
         run = found["on_device"]
         report |= {"median": run["median"], "min": run["min"], "runs": run["runs"], "load": found["load"]}
         report |= {"with_copies_median": found["run"]["median"], "first_run": found["first_run"]}
-        report |= {"library": found.get("library"), "kernels": found["kernels"][:12]}
+        report |= {"libraries": found.get("libraries"), "kernels": found["kernels"][:12]}
         report["launches"] = sum(kernel["calls"] for kernel in found["kernels"])
         _, failed = self.sardonyx("run", *common, "--outputs", f"{row}.out.npz", limit=60)
         if failed:
@@ -222,7 +222,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sardonyx", default=str(HERE.parent / "target/release/sardonyx"), help="the command")
     parser.add_argument("--device", default="cuda:0")
-    parser.add_argument("--libraries", choices=["none", "auto"], default="none", help="of Sardonyx: cuBLAS where it is faster")
+    parser.add_argument("--libraries", choices=["none", "auto"], default="none", help="of Sardonyx: cuBLAS and cuDNN where they are faster")
     parser.add_argument("--report", default="torch-baseline", help="name of the files to write")
     parser.add_argument("--limit", type=float, default=470, help="seconds in all")
     parser.add_argument("--row-limit", type=float, default=75, help="seconds of PyTorch per row and mode")
