@@ -11,6 +11,7 @@ use sardonyx_ir::scalar::Scalar;
 use sardonyx_tensor::{Bindings, DType, Dim};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[path = "templates/attention.rs"]
 mod attention;
@@ -162,7 +163,11 @@ fn run(command: &mut Command) -> Output {
 }
 
 fn directory(name: &str) -> PathBuf {
-    let directory = std::env::temp_dir().join(format!("sardonyx-templates-{name}-{}", std::process::id()));
+    // Several tests may choose the same name.
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("sardonyx-templates-{name}-{}-{number}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&directory).unwrap();
     directory
 }
