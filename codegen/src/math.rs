@@ -100,6 +100,23 @@ fn in_f64<'b>(x: Expr<'b>, f: impl FnOnce(Expr<'b>) -> Expr<'b>) -> Expr<'b> {
     f(x.cast(DType::F64)).cast(x.ty().dtype)
 }
 
+/// A function with a loop that runs differently often for each lane of vectors: lane by lane.
+fn each_lane<'b>(
+    b: &'b Builder,
+    x: Expr<'b>,
+    y: Expr<'b>,
+    f: impl Fn(Expr<'b>, Expr<'b>) -> Expr<'b>,
+) -> Expr<'b> {
+    let lanes = x.ty().lanes;
+    if lanes == 1 {
+        return f(x, y);
+    }
+    let lane = b.iota(DType::I32, lanes);
+    (0..lanes).fold(b.constant(x.ty(), 0i64), |all, i| {
+        lane.eq(i64::from(i)).select(f(x.lane(i), y.lane(i)).splat(lanes), all)
+    })
+}
+
 /// The bits of a floating-point type.
 struct Layout {
     /// The signed integer of the same size.

@@ -1,4 +1,5 @@
 //! Primitives of integers that are no single instruction.
+use super::each_lane;
 use crate::nest::Expr;
 use sardonyx_ir::scalar::Prim;
 
@@ -30,7 +31,9 @@ fn pow<'b>(x: Expr<'b>, y: Expr<'b>) -> Expr<'b> {
     if let Some(n @ 0..=64) = y.as_int() {
         return (0..n).fold(number(1), |product, _| product * x);
     }
-    assert_eq!(ty.lanes, 1, "bug: a power of vectors of integers");
+    if ty.lanes > 1 {
+        return each_lane(b, x, y, pow);
+    }
     let (result, base, exponent) = (b.var(number(1)), b.var(x), b.var(y));
     b.while_(
         || exponent.get().gt(0),

@@ -2,22 +2,13 @@
 //!
 //! Long division: while `r >= d`, the divisor is scaled up to at most 26 bits below `r`, and a whole
 //! quotient times it is taken off. The divisor stands in two halves of 26 bits, so all products are exact.
-use super::{layout, with_sign};
+use super::{each_lane, layout, with_sign};
 use crate::nest::{Builder, Expr};
 use sardonyx_tensor::DType;
 
 /// The remainder with the sign of the dividend.
 pub(super) fn remainder<'b>(b: &'b Builder, x: Expr<'b>, y: Expr<'b>) -> Expr<'b> {
-    let lanes = x.ty().lanes;
-    if lanes == 1 {
-        return of_numbers(b, x, y);
-    }
-    // How often the loop runs differs from lane to lane.
-    let lane = b.iota(DType::I32, lanes);
-    (0..lanes).fold(b.constant(x.ty(), 0.0), |all, i| {
-        let one = of_numbers(b, x.lane(i), y.lane(i));
-        lane.eq(i64::from(i)).select(one.splat(lanes), all)
-    })
+    each_lane(b, x, y, |x, y| of_numbers(b, x, y))
 }
 
 fn of_numbers<'b>(b: &'b Builder, x: Expr<'b>, y: Expr<'b>) -> Expr<'b> {
